@@ -1,0 +1,1 @@
+"""A Kubernetes operator and a runner for CNCF Serverless Workflow documents."""

@@ -1,0 +1,1 @@
+"""Generated protobuf stubs (sources: proto/ at the repository's root; `make generate`)."""
