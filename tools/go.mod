@@ -1,3 +1,8 @@
+// Programs for developers and tests; `python3 -m tests.e2e.cluster tool NAME` builds one.
+//
+// The servers of a test cluster have go.mod files of their own, in the folders beside this file: a
+// single one would raise each program's dependencies to the highest that any of them asks for, which
+// nobody has tested.
 module workflow-runner/tools
 
 go 1.26.0

@@ -1,3 +1,4 @@
+// The name server of a test cluster (see ../go.mod).
 module workflow-runner/tools/coredns
 
 go 1.26.0

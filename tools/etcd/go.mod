@@ -1,3 +1,4 @@
+// The database of a test cluster (see ../go.mod).
 module workflow-runner/tools/etcd
 
 go 1.26.0

@@ -1,3 +1,5 @@
+// Kubernetes itself, for kubectl and for the node image of a test cluster. The staging modules are
+// released beside it, so each needs its replace line: k8s.io/kubernetes refers to them by path.
 module workflow-runner/tools/kubernetes
 
 go 1.26

@@ -19,16 +19,18 @@ class Run(_message.Message):
     def __init__(self, execution_uid: _Optional[str] = ..., execution_id: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class ProgressBatch(_message.Message):
-    __slots__ = ("run", "events", "counts", "control")
+    __slots__ = ("run", "events", "counts", "control", "output_json")
     RUN_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
     CONTROL_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_JSON_FIELD_NUMBER: _ClassVar[int]
     run: Run
     events: _containers.RepeatedCompositeFieldContainer[_io_pb2.WorkflowProgressEvent]
     counts: TaskCounts
     control: ControlResult
-    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_io_pb2.WorkflowProgressEvent, _Mapping]]] = ..., counts: _Optional[_Union[TaskCounts, _Mapping]] = ..., control: _Optional[_Union[ControlResult, _Mapping]] = ...) -> None: ...
+    output_json: bytes
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_io_pb2.WorkflowProgressEvent, _Mapping]]] = ..., counts: _Optional[_Union[TaskCounts, _Mapping]] = ..., control: _Optional[_Union[ControlResult, _Mapping]] = ..., output_json: _Optional[bytes] = ...) -> None: ...
 
 class TaskCounts(_message.Message):
     __slots__ = ("started", "completed", "failed", "skipped", "retried")

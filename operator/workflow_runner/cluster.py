@@ -1,0 +1,240 @@
+"""The operator's whole use of the Kubernetes API besides kopf's watches. Built by cli.operator.
+
+Requests and answers are plain objects, as in YAML. Every call has a deadline; errors are this module's:
+
+    ClusterError             what the API server (or the way to it) answered
+    ├── NotFound             404
+    ├── Conflict             409: changed meanwhile, or there already
+    ├── Forbidden            401, 403: rights, quota, admission, a terminating namespace
+    ├── Rejected             400, 422: the object itself
+    └── Busy                 429, 5xx, no answer: try again later
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from workflow_runner.crd import group
+from workflow_runner.errors import Temporary, WorkflowRunnerError
+
+Json = dict[str, Any]
+
+TIMEOUT_SECONDS = 20.0
+FIELD_MANAGER = "workflow-runner"
+MERGE_PATCH = "application/merge-patch+json"
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class ClusterError(WorkflowRunnerError):
+    """The API server's answer was not a success; `status` is its HTTP status, 0 when there was none."""
+
+    code = "cluster.error"
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotFound(ClusterError):
+    """There is no such object."""
+
+    code = "cluster.not-found"
+
+
+class Conflict(ClusterError):
+    """The object was changed meanwhile, or exists already."""
+
+    code = "cluster.conflict"
+
+
+class Forbidden(ClusterError):
+    """The operator may not, or quota or an admission rule says no."""
+
+    code = "cluster.forbidden"
+
+
+class Rejected(ClusterError):
+    """The API server refuses the object itself."""
+
+    code = "cluster.rejected"
+
+
+class Busy(ClusterError, Temporary):
+    """The API server is overloaded or cannot be reached."""
+
+    code = "cluster.busy"
+
+
+def _error(status: int, message: str) -> ClusterError:
+    kinds: dict[int, type[ClusterError]] = {404: NotFound, 409: Conflict, 401: Forbidden, 403: Forbidden, 400: Rejected, 422: Rejected}
+    kind = kinds.get(status) or (Busy if status == 429 or status >= 500 or status == 0 else ClusterError)
+    return kind(message, status)
+
+
+class Cluster:
+    """One API server. Close it when done."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    @classmethod
+    async def connect(cls) -> Cluster:
+        """By the pod's service account where there is one, else by kubeconfig; raises ClusterError when there is neither."""
+        configuration = client.Configuration()
+        try:
+            if os.environ.get("KUBERNETES_SERVICE_HOST"):
+                config.load_incluster_config(client_configuration=configuration)
+            else:
+                await config.load_kube_config(client_configuration=configuration)
+        except config.ConfigException as error:
+            raise ClusterError(f"no way to a cluster is configured: {error}", 0) from error
+        return cls(client.ApiClient(configuration))
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._api.close()
+
+    async def request(
+        self, method: str, path: str, body: Json | None = None, *, query: Mapping[str, str] | None = None, content_type: str = "application/json"
+    ) -> Json:
+        """One call; returns the answer's object. Raises ClusterError and its kinds."""
+        if query:
+            path = f"{path}?{urlencode(query)}"
+        headers = {"Content-Type": content_type, "Accept": "application/json"}
+        try:
+            method, url, headers, body, _ = await self._api.param_serialize(
+                method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+            )
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                response = await self._api.call_api(method, url, headers, body, _request_timeout=TIMEOUT_SECONDS)
+                data = await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise _error(0, f"{method} {path}: no answer from the API server: {type(error).__name__}") from error
+        if response.status >= 300:
+            raise _error(response.status, f"{method} {path}: {response.status}: {_message(data)}")
+        answer: Json = json.loads(data) if data else {}
+        return answer
+
+    # Executions and runners
+
+    async def get_execution(self, namespace: str, name: str) -> Json:
+        """The execution as it is now."""
+        return await self.request("GET", _path(group.EXECUTION_PLURAL, namespace, name))
+
+    async def set_finalizers(self, resource: Json, finalizers: list[str]) -> Json:
+        """Writes the execution's finalizers, if nobody changed it meanwhile; returns it as it is then."""
+        metadata = resource["metadata"]
+        body = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": finalizers}}
+        return await self._merge(_path(group.EXECUTION_PLURAL, metadata["namespace"], metadata["name"]), body)
+
+    async def write_status(self, resource: Json, status: Json) -> Json:
+        """Makes the execution's status what `status` is, if nobody changed it meanwhile; returns it as it is then."""
+        metadata = resource["metadata"]
+        body = {
+            "metadata": {"resourceVersion": metadata["resourceVersion"]},
+            "status": merge_patch(resource.get("status") or {}, status),
+        }
+        return await self._merge(_path(group.EXECUTION_PLURAL, metadata["namespace"], metadata["name"]) + "/status", body)
+
+    async def _merge(self, path: str, body: Json) -> Json:
+        return await self.request("PATCH", path, body, query={"fieldManager": FIELD_MANAGER}, content_type=MERGE_PATCH)
+
+    # Jobs, pods, events
+
+    async def get_job(self, namespace: str, name: str) -> Json:
+        """A Job as it is now."""
+        return await self.request("GET", f"/apis/batch/v1/namespaces/{quote(namespace)}/jobs/{quote(name)}")
+
+    async def create_job(self, manifest: Json) -> Json:
+        """Creates a Job; raises Conflict when there is one of that name."""
+        return await self.request("POST", f"/apis/batch/v1/namespaces/{quote(manifest['metadata']['namespace'])}/jobs", manifest)
+
+    async def delete_job(self, namespace: str, name: str) -> None:
+        """Removes a Job and its pods; content when it is gone already."""
+        try:
+            await self.request(
+                "DELETE",
+                f"/apis/batch/v1/namespaces/{quote(namespace)}/jobs/{quote(name)}",
+                {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"},
+            )
+        except NotFound:
+            return
+
+    async def get_pod(self, namespace: str, name: str) -> Json:
+        """A pod as it is now."""
+        return await self.request("GET", f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(name)}")
+
+    async def create_event(self, namespace: str, manifest: Json) -> None:
+        """Records a Kubernetes Event; content when it is there already."""
+        try:
+            await self.request("POST", f"/api/v1/namespaces/{quote(namespace)}/events", manifest)
+        except Conflict:
+            return
+
+    # Secrets and tokens
+
+    async def get_secret(self, namespace: str, name: str) -> dict[str, bytes]:
+        """A Secret's data, decoded."""
+        secret = await self.request("GET", f"/api/v1/namespaces/{quote(namespace)}/secrets/{quote(name)}")
+        return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
+
+    async def create_secret(self, namespace: str, name: str, data: Mapping[str, bytes]) -> None:
+        """Creates a Secret; raises Conflict when there is one of that name."""
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": namespace, "labels": {group.MANAGED_BY_LABEL: group.MANAGED_BY}},
+            "type": "Opaque",
+            "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+        }
+        await self.request("POST", f"/api/v1/namespaces/{quote(namespace)}/secrets", manifest)
+
+    async def review_token(self, token: str, audience: str) -> Json:
+        """The status of a TokenReview: whose token it is, if it holds for the audience."""
+        review = await self.request(
+            "POST",
+            "/apis/authentication.k8s.io/v1/tokenreviews",
+            {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token, "audiences": [audience]}},
+        )
+        status: Json = review.get("status") or {}
+        return status
+
+
+def own_namespace() -> str:
+    """The namespace this process runs in: its pod's, else `default`."""
+    return NAMESPACE_FILE.read_text().strip() if NAMESPACE_FILE.exists() else "default"
+
+
+def merge_patch(old: Any, new: Any) -> Any:
+    """The RFC 7386 patch that makes `old` into `new`; {} when they are the same."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    patch: Json = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        if key not in old:
+            patch[key] = value
+        elif old[key] != value:
+            patch[key] = merge_patch(old[key], value)
+    return patch
+
+
+def _path(plural: str, namespace: str, name: str) -> str:
+    return f"/apis/{group.GROUP}/{group.VERSION}/namespaces/{quote(namespace)}/{plural}/{quote(name)}"
+
+
+def _message(data: bytes) -> str:
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        return data[:500].decode("utf-8", "replace")
+    return str(answer.get("message", ""))[:2000] if isinstance(answer, dict) else ""

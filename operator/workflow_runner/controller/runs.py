@@ -1,0 +1,118 @@
+"""The live runs in memory, and the way their events go on to Stigmer.
+
+The sink asks for a run and feeds it, the reconciler begins and ends runs. Bounded by the number of
+executions that have not ended, or whose end Stigmer has not heard of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2
+from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2
+from workflow_runner.reconcile.live import ControlAnswer, Desired, End, LiveRun
+from workflow_runner.reconcile.observed import Delivery
+from workflow_runner.stigmer.client import Destination
+from workflow_runner.stigmer.relay import Relay
+
+_ANSWERS = {"accepted": "Accepted", "applied": "Applied", "refused": "Refused"}
+
+
+class Runs:
+    """LiveRuns by execution uid. `changed(uid)` is called when a run needs its reconcile, `published(uid)`
+    when its pod is to be told something."""
+
+    def __init__(self, relay: Relay, changed: Callable[[str], None]) -> None:
+        self._runs: dict[str, LiveRun] = {}
+        self._relay = relay
+        self._relayed: set[str] = set()
+        self._changed = changed
+        self.published: Callable[[str], None] = lambda uid: None
+
+    def get(self, uid: str) -> LiveRun | None:
+        """The run of an execution, once the reconciler knows it."""
+        return self._runs.get(uid)
+
+    def begin(self, uid: str, run: LiveRun, destination: Destination | None, *, delivered: int) -> None:
+        """Keeps a run; with a destination its events go there, those owed from before first."""
+        self._runs[uid] = run
+        if destination is not None:
+            self._relay.track(uid, destination, delivered)
+            self._relayed.add(uid)
+            for event in run.owed_events():
+                self._relay.offer(uid, event)
+        self.published(uid)
+
+    def take(self, uid: str, pod: str, batch: sink_pb2.ProgressBatch) -> int:
+        """Takes in what a pod sent; the highest number known of this run now. Raises KeyError for an unknown run."""
+        run = self._runs[uid]
+        if not run.pod_is(pod):
+            return 0
+        for event in batch.events:
+            if run.ingest(event, batch.output_json):
+                self._offer(uid, run.outward(event))
+        if batch.HasField("counts"):
+            counts = batch.counts
+            run.counts = {
+                "started": counts.started,
+                "completed": counts.completed,
+                "failed": counts.failed,
+                "skipped": counts.skipped,
+                "retried": counts.retried,
+            }
+        if batch.HasField("control"):
+            result = _ANSWERS.get(batch.control.result, "Refused")
+            run.answer = ControlAnswer(batch.control.generation, result, batch.control.reason[:1024])
+            run.urgent = True
+        self._changed(uid)
+        return run.source_sequence
+
+    def conclude(self, uid: str, end: End) -> None:
+        """The operator itself found the run ended."""
+        run = self._runs[uid]
+        self._offer(uid, run.outward(run.conclude(end)))
+
+    def desire(self, uid: str, desired: Desired) -> None:
+        """What the run shall do from now on."""
+        run = self._runs[uid]
+        if run.desired != desired:
+            run.desired = desired
+            self.published(uid)
+
+    def recorded(self, uid: str, sequence: int) -> None:
+        """Status contains the run up to this source number."""
+        run = self._runs.get(uid)
+        if run is not None and sequence > run.recorded_sequence:
+            run.recorded_sequence = sequence
+            self.published(uid)
+
+    def delivery(self, uid: str) -> Delivery | None:
+        """How the callbacks of a run stand; None where there is no Stigmer."""
+        if uid not in self._relayed:
+            return None
+        state = self._relay.delivery(uid)
+        run = self._runs[uid]
+        run.forget_delivered(state.delivered_sequence)
+        return Delivery(state.delivered_sequence, state.last_error, state.pending)
+
+    def watermarks(self, uid: str) -> tuple[int, int]:
+        """(recorded, delivered) in the pod's own numbers."""
+        run = self._runs[uid]
+        if uid not in self._relayed:
+            return run.recorded_sequence, run.recorded_sequence
+        delivered = max(0, self._relay.delivery(uid).delivered_sequence - run.base_sequence)
+        return run.recorded_sequence, min(run.recorded_sequence, delivered)
+
+    def forget(self, uid: str) -> None:
+        """The run needs no memory any more."""
+        if self._runs.pop(uid, None) is not None and uid in self._relayed:
+            self._relayed.discard(uid)
+            self._relay.forget(uid)
+        self.published(uid)
+
+    def _offer(self, uid: str, event: io_pb2.WorkflowProgressEvent) -> None:
+        if uid in self._relayed:
+            self._relay.offer(uid, event)
+
+    def __len__(self) -> int:
+        return len(self._runs)

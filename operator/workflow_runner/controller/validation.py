@@ -1,0 +1,107 @@
+"""Looking at documents in a child process that can be killed: they are hostile. Called by reconciler.
+
+A document that takes too long or too much memory is refused like any other bad one; the operator goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import resource
+from concurrent.futures import TimeoutError as PoolTimeout
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+from workflow_runner.dsl.diagnostics import DocumentErrors
+from workflow_runner.errors import InvalidInput
+from workflow_runner.expressions.documents import read_document
+from workflow_runner.launchers.payload import Payload, pack, spec_digest
+from workflow_runner.reconcile.observed import Accepted, Refused
+
+Json = dict[str, Any]
+
+SECONDS = 10.0
+MEMORY_BYTES = 1024**3
+WORKERS = 1
+CHECKS_PER_WORKER = 1000
+CONFIGURATION_ERROR = "https://serverlessworkflow.io/spec/1.0.0/errors/configuration"
+VALIDATION_ERROR = "https://serverlessworkflow.io/spec/1.0.0/errors/validation"
+MAX_MESSAGE = 3500
+
+
+class Validator:
+    """A small pool of such children. Close it when done."""
+
+    def __init__(self) -> None:
+        self._pool = ProcessPool(
+            max_workers=WORKERS,
+            max_tasks=CHECKS_PER_WORKER,
+            initializer=_limit,
+            context=multiprocessing.get_context("forkserver"),
+        )
+
+    async def check(self, payload: Payload) -> Accepted | Refused:
+        """What `inspect` finds, or a refusal where it finds nothing within its limits."""
+        try:
+            return await asyncio.wrap_future(self._pool.schedule(inspect, args=(payload,), timeout=SECONDS))
+        except (PoolTimeout, TimeoutError):
+            return _refused("The document cannot be checked", f"checking it took longer than {SECONDS:.0f} s", "document.too-costly")
+        except (ProcessExpired, MemoryError):
+            return _refused("The document cannot be checked", "checking it took more memory than is allowed", "document.too-costly")
+
+    def close(self) -> None:
+        """Ends the children, at work or not."""
+        self._pool.stop()
+        self._pool.join()
+
+
+def inspect(payload: Payload) -> Accepted | Refused:
+    """Reads and validates the document as the pod will, and packs it. Runs in the child."""
+    try:
+        workflow, _ = read_document(payload.document, payload.file)
+        head = workflow.document
+        return Accepted(f"{head.namespace}/{head.name}:{head.version}", spec_digest(payload), pack(payload))
+    except DocumentErrors as error:
+        lines = [str(diagnostic) for diagnostic in error.diagnostics]
+        first = error.diagnostics[0]
+        return _refused("The document is invalid", _joined(lines), first.code, instance=first.pointer, error_type=VALIDATION_ERROR)
+    except InvalidInput as error:
+        return _refused("The input cannot be used", str(error), error.code)
+    except RecursionError:
+        return _refused("The document cannot be checked", "it is nested too deeply", "document.too-deep")
+
+
+def payload_of(resource: Json) -> Payload:
+    """What an execution asks to run."""
+    spec = resource["spec"]
+    workflow = spec["workflow"]
+    if "yaml" in workflow:
+        return Payload(workflow["yaml"], spec.get("input", {}), "spec.workflow.yaml")
+    return Payload(workflow["definition"], spec.get("input", {}), "spec.workflow.definition")
+
+
+def fingerprint(payload: Payload) -> int:
+    """Tells payloads apart well enough for a cache of check results."""
+    return hash(json.dumps([payload.document, payload.input], sort_keys=True))
+
+
+def _limit() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _joined(lines: list[str]) -> str:
+    text = "\n".join(lines)
+    if len(text) <= MAX_MESSAGE:
+        return text
+    kept = text[:MAX_MESSAGE].rsplit("\n", 1)[0]
+    return f"{kept}\n… and {len(lines) - kept.count(chr(10)) - 1} more"
+
+
+def _refused(title: str, detail: str, code: str, *, instance: str = "", error_type: str = CONFIGURATION_ERROR) -> Refused:
+    error: Json = {"type": error_type, "status": 400, "title": title, "detail": detail, "code": code}
+    if instance:
+        error["instance"] = instance
+    return Refused(error, detail)

@@ -1,0 +1,29 @@
+"""The API group's names, for every module that speaks of the resources."""
+
+from __future__ import annotations
+
+GROUP = "workflowrunner.stigmer.ai"
+VERSION = "v1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+EXECUTION_KIND = "WorkflowExecution"
+EXECUTION_PLURAL = "workflowexecutions"
+RUNNER_KIND = "WorkflowRunner"
+RUNNER_PLURAL = "workflowrunners"
+
+FINALIZER = f"{GROUP}/cancel"
+"""Held on an execution until its run has ended: deleting the resource cancels the run first."""
+
+DEFAULT_RUNNER = "default"
+
+LABEL_EXECUTION = f"{GROUP}/execution"
+LABEL_EXECUTION_UID = f"{GROUP}/execution-uid"
+LABEL_ATTEMPT = f"{GROUP}/attempt"
+ANNOTATION_INPUT = f"{GROUP}/input"
+"""On a launched pod: the compressed document and input (launchers.payload)."""
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "workflow-runner"
+
+SINK_AUDIENCE = "workflow-runner-sink"
+"""The audience of the projected tokens with which pods come to the sink."""

@@ -1,0 +1,65 @@
+"""Values of a document that may hold runtime expressions, parsed once when the document is loaded.
+
+The loader makes these nodes; `workflow_runner.expressions` evaluates them. A node knows the place it
+comes from, so that a message about an expression can say file, line and column.
+
+    Template = Literal | Expression | ObjectTemplate | ArrayTemplate
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""What JSON can say. Integers keep their digits, whatever their size."""
+
+
+class Position(NamedTuple):
+    """A place in a document's text: line and column from 1; (0, 0) when the document was an object."""
+
+    line: int
+    column: int
+
+
+NOWHERE = Position(0, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Literal:
+    """A value without expressions. Whoever receives `value` must not change it: it is shared."""
+
+    value: Json
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expression:
+    """One jq program of the document, compared by identity.
+
+    `source` is the program without its `${ }`; `variables` are the names (without `$`) that it mentions
+    and that exist where it stands, sorted; `key` is the same for equal programs over equal variables;
+    `pointer` and `position` say where the string that holds it stands.
+    """
+
+    source: str
+    variables: tuple[str, ...]
+    key: str
+    pointer: str
+    position: Position
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectTemplate:
+    """An object with an expression somewhere inside. Keys are never expressions."""
+
+    items: tuple[tuple[str, Template], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayTemplate:
+    """An array with an expression somewhere inside."""
+
+    items: tuple[Template, ...]
+
+
+Template: TypeAlias = Literal | Expression | ObjectTemplate | ArrayTemplate

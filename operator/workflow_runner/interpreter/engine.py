@@ -1,0 +1,145 @@
+"""Runs a document: the life of one task, lists of tasks, and the workflow around them.
+
+What a kind of task does is in `tasks/`; this module does what all of them have in common (design,
+section 5; order by the language rulings): checkpoint, `if`, `input.from`, the task itself,
+`output.as`, `export.as`, `then`; it keeps the frames and tells the events. `interpret` makes one
+Engine a run.
+
+State changes and the events that tell them happen without an await between them, so that a frame
+written down at any await continues with exactly the events that were not yet told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+from workflow_runner.dsl.model import CONTINUE, END, EXIT, Task, TaskList
+from workflow_runner.dsl.problems import CONFIGURATION, Problem, WorkflowFault
+from workflow_runner.dsl.templates import Json, Template
+from workflow_runner.errors import InvalidInput
+from workflow_runner.interpreter.dataflow import Place, Scope
+from workflow_runner.interpreter.frames import ListFrame, TaskFrame
+from workflow_runner.interpreter.run import Run
+
+Runner: TypeAlias = Callable[["Engine", Any, TaskFrame, Scope], Awaitable[Json]]
+"""Does what one kind of task does, from where its frame says, and gives the raw output."""
+
+
+class _Ended(Exception):
+    """A task said `end`: unwinds to the workflow with its output. Never an error."""
+
+    def __init__(self, output: Json) -> None:
+        super().__init__()
+        self.output = output
+
+
+class Engine:
+    """Carries out one run. `runners` says for each kind of task what does it."""
+
+    def __init__(self, run: Run, runners: Mapping[type[Task], Runner]) -> None:
+        self.run = run
+        self._runners = runners
+
+    async def execute(self) -> Json:
+        """Go from where the run's frame says to the end, and give the output. Raises WorkflowFault."""
+        frame, workflow = self.run.frame, self.run.workflow
+        if frame.tasks is None:
+            frame.input = await self._transform("/input/from", workflow.input_from, frame.raw_input)
+            frame.tasks = ListFrame(frame.input)
+        if not frame.done:
+            try:
+                await self.run_list(workflow.do, frame.tasks, Place())
+                frame.output = frame.tasks.data
+            except _Ended as ended:
+                frame.output = ended.output
+            frame.done = True
+        return await self._transform("/output/as", workflow.output_as, frame.output)
+
+    async def _transform(self, pointer: str, template: Template | None, data: Json) -> Json:
+        if template is None:
+            return data
+        try:
+            return await Scope(self.run).template(template, data)
+        except WorkflowFault as fault:
+            raise WorkflowFault(fault.problem.at(pointer)) from fault
+
+    async def run_list(self, tasks: TaskList, at: ListFrame, place: Place) -> bool:
+        """Run a list from where its frame says; its output is then `at.data`. True when `exit` ended it."""
+        count = len(tasks)
+        while at.position < count:
+            then = await self._task(tasks[at.position], at, place)
+            if then == CONTINUE:
+                at.position += 1
+            elif then == EXIT:
+                return True
+            elif then == END:
+                raise _Ended(at.data)
+            else:
+                at.position = _position(tasks, then)
+        return False
+
+    async def _task(self, task: Task, at: ListFrame, place: Place) -> str:
+        """Run one task: its output becomes the data of its list, and the answer is the directive to follow."""
+        run, frame = self.run, at.task
+        if frame is None:
+            await run.effects.checkpoint(run.frame)
+            visits = (*place.visits, at.visits.get(at.position, 0) + 1)
+            frame = TaskFrame(task.reference, place.iteration, visits, at.data, run.effects.now())
+        elif frame.reference != task.reference:
+            raise InvalidInput(
+                f"the frame is at {frame.reference}, where the document has {task.reference}",
+                code="frame.mismatch",
+                hint="continue it with the document that it was written for",
+            )
+        scope = Scope(run, task, frame, place.names)
+        try:
+            if at.task is None:
+                if task.if_ is not None and not await scope.condition(task.if_, at.data):
+                    run.skipped(task, frame)
+                    return CONTINUE
+                self._begin(task, at, frame)
+            await self._perform(task, at, frame, scope)
+        except _Ended:
+            at.task = None
+            run.completed(task, frame)
+            raise
+        except WorkflowFault as fault:
+            if at.task is None:
+                self._begin(task, at, frame)
+            at.task = None
+            problem = fault.problem.at(task.reference)
+            run.failed(task, frame, problem)
+            raise WorkflowFault(problem) from fault
+        return frame.then or task.then
+
+    def _begin(self, task: Task, at: ListFrame, frame: TaskFrame) -> None:
+        at.visits[at.position] = frame.visits[-1]
+        at.task = frame
+        self.run.started(task, frame)
+
+    async def _perform(self, task: Task, at: ListFrame, frame: TaskFrame, scope: Scope) -> None:
+        if not frame.prepared:
+            frame.input = frame.raw_input
+            if task.input_from is not None:
+                frame.input = await scope.template(task.input_from, frame.raw_input)
+            frame.prepared = True
+        if not frame.done:
+            frame.output = await self._runners[type(task)](self, task, frame, scope)
+            frame.done = True
+        output = frame.output
+        if task.output_as is not None:
+            output = await scope.template(task.output_as, output)
+        if task.export_as is not None:
+            self.run.frame.context = await scope.with_output(output).template(task.export_as, output)
+        at.data = output
+        at.task = None
+        self.run.completed(task, frame)
+
+
+def _position(tasks: TaskList, name: str) -> int:
+    position = tasks.index_of(name)
+    if position is None:
+        detail = f"`then` names '{name}', and this list has no task of that name"
+        raise WorkflowFault(Problem.standard(CONFIGURATION, detail))
+    return position

@@ -1,0 +1,90 @@
+"""What happened in a run, as the interpreter and its hosts tell it to whoever listens.
+
+The interpreter makes task events and the end of a workflow; a host adds its beginning and what
+control did to it. `hosts.events` turns them into the runner API's messages; the command line and
+the reporter of a launched pod are the listeners. Making one must stay cheap: a loop makes two a pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from workflow_runner.dsl.problems import Problem
+from workflow_runner.dsl.templates import Json
+
+
+class EventType(StrEnum):
+    """The kinds of event, by their names in the runner API (`event_type`)."""
+
+    WORKFLOW_STARTED = "workflow_started"
+    WORKFLOW_VALIDATING = "workflow_validating"
+    WORKFLOW_VALIDATED = "workflow_validated"
+    WORKFLOW_PAUSED = "workflow_paused"
+    WORKFLOW_RESUMED = "workflow_resumed"
+    WORKFLOW_COMPLETED = "workflow_completed"
+    WORKFLOW_FAILED = "workflow_failed"
+    WORKFLOW_CANCELLED = "workflow_cancelled"
+    TASK_STARTED = "task_started"
+    TASK_COMPLETED = "task_completed"
+    TASK_FAILED = "task_failed"
+    TASK_RETRIED = "task_retried"
+    TASK_SKIPPED = "task_skipped"
+
+
+STATUSES: dict[EventType, str] = {
+    EventType.WORKFLOW_STARTED: "running",
+    EventType.WORKFLOW_VALIDATING: "running",
+    EventType.WORKFLOW_VALIDATED: "running",
+    EventType.WORKFLOW_PAUSED: "paused",
+    EventType.WORKFLOW_RESUMED: "running",
+    EventType.WORKFLOW_COMPLETED: "completed",
+    EventType.WORKFLOW_FAILED: "failed",
+    EventType.WORKFLOW_CANCELLED: "cancelled",
+    EventType.TASK_STARTED: "running",
+    EventType.TASK_COMPLETED: "completed",
+    EventType.TASK_FAILED: "failed",
+    EventType.TASK_RETRIED: "running",
+    EventType.TASK_SKIPPED: "skipped",
+}
+
+
+@dataclass(slots=True)
+class Event:
+    """One step of a run's story.
+
+    `reference` is the task's JSON pointer and `iteration` the pass of the enclosing loops, outermost
+    first ("4.0"); both are empty for events of the whole workflow. `progress` is the share of the
+    root tasks that are done, 0 to 100, and never falls. `output` is set on workflow_completed only,
+    `error` on workflow_failed, task_failed and task_retried, `code` beside it when the document was refused or
+    this project failed. Treat it as immutable (freezing it
+    would double the cost of making one).
+    """
+
+    type: EventType
+    timestamp: datetime
+    progress: int
+    task_name: str = ""
+    reference: str = ""
+    iteration: str = ""
+    message: str = ""
+    error: Problem | None = None
+    code: str = ""
+    output: Json = None
+
+    @property
+    def status(self) -> str:
+        """The status in the runner API that goes with the type."""
+        return STATUSES[self.type]
+
+
+@dataclass(slots=True)
+class TaskCounts:
+    """How many tasks a run has begun, ended, left out and tried again; a task in a loop counts once a pass."""
+
+    started: int = 0
+    completed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    retried: int = 0

@@ -1,0 +1,205 @@
+"""Frames as JSON and back, for hosts that write a run down.
+
+Version 1 is `{"version": 1, "frame": …, "values": […]}`. Data is in `values`, each shared value once,
+and frames point into it by index: a value that ten nested tasks hold is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, TypeVar
+
+from workflow_runner.dsl.templates import Json
+from workflow_runner.errors import InvalidInput
+from workflow_runner.interpreter.events import TaskCounts
+from workflow_runner.interpreter.frames import Attempts, Loop, TaskFrame, ListFrame, TaskState, Wait, WorkflowFrame
+
+VERSION = 1
+_T = TypeVar("_T")
+
+
+def encode(frame: WorkflowFrame) -> dict[str, Json]:
+    """Write a tree down as JSON. Costs time in proportion to its data: for use on demand only."""
+    writer = _Writer()
+    tree = writer.workflow(frame)
+    return {"version": VERSION, "frame": tree, "values": writer.values}
+
+
+def decode(document: Json) -> WorkflowFrame:
+    """Read a tree back. Raises InvalidInput (`frame.version`, `frame.invalid`)."""
+    if not isinstance(document, dict) or document.get("version") != VERSION:
+        raise InvalidInput(
+            f"the frame is not of version {VERSION}",
+            code="frame.version",
+            hint="continue it with the release that wrote it",
+        )
+    try:
+        return _Reader(document["values"]).workflow(document["frame"])
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise InvalidInput(f"the frame is damaged: {error!r}", code="frame.invalid") from error
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self.values: list[Json] = []
+        self._index: dict[int, int] = {}
+
+    def value(self, value: Json) -> int:
+        index = self._index.get(id(value))
+        if index is None:
+            index = self._index[id(value)] = len(self.values)
+            self.values.append(value)
+        return index
+
+    def workflow(self, frame: WorkflowFrame) -> dict[str, Json]:
+        return {
+            "rawInput": self.value(frame.raw_input),
+            "startedAt": frame.started_at.isoformat(),
+            "input": self.value(frame.input),
+            "context": self.value(frame.context),
+            "tasks": self.task_list(frame.tasks),
+            "done": frame.done,
+            "output": self.value(frame.output),
+            "progress": frame.progress,
+            "counts": asdict(frame.counts),
+        }
+
+    def task_list(self, tasks: ListFrame | None) -> Json:
+        if tasks is None:
+            return None
+        return {
+            "kind": "tasks",
+            "data": self.value(tasks.data),
+            "position": tasks.position,
+            "visits": {str(position): count for position, count in tasks.visits.items()},
+            "task": None if tasks.task is None else self.task(tasks.task),
+        }
+
+    def task(self, frame: TaskFrame) -> dict[str, Json]:
+        return {
+            "reference": frame.reference,
+            "iteration": frame.iteration,
+            "visits": list(frame.visits),
+            "rawInput": self.value(frame.raw_input),
+            "startedAt": frame.started_at.isoformat(),
+            "prepared": frame.prepared,
+            "input": self.value(frame.input),
+            "state": self.state(frame.state),
+            "done": frame.done,
+            "output": self.value(frame.output),
+            "then": frame.then,
+        }
+
+    def state(self, state: TaskState | None) -> Json:
+        match state:
+            case None:
+                return None
+            case ListFrame():
+                return self.task_list(state)
+            case Wait():
+                return {"kind": "wait", "until": state.until.isoformat()}
+            case Loop():
+                return {
+                    "kind": "loop",
+                    "collection": self.value(state.collection),
+                    "data": self.value(state.data),
+                    "index": state.index,
+                    "body": self.task_list(state.body),
+                }
+            case Attempts():
+                return {
+                    "kind": "attempts",
+                    "firstAt": state.first_at.isoformat(),
+                    "attempt": state.attempt,
+                    "deadline": _moment(state.deadline),
+                    "body": self.task_list(state.body),
+                    "retryAt": _moment(state.retry_at),
+                    "error": None if state.error is None else self.value(state.error),
+                    "handler": self.task_list(state.handler),
+                }
+
+
+class _Reader:
+    def __init__(self, values: list[Json]) -> None:
+        self.values = values
+
+    def workflow(self, tree: Any) -> WorkflowFrame:
+        return WorkflowFrame(
+            raw_input=self.values[tree["rawInput"]],
+            started_at=datetime.fromisoformat(tree["startedAt"]),
+            input=self.values[tree["input"]],
+            context=self.values[tree["context"]],
+            tasks=_optional(self.task_list, tree["tasks"]),
+            done=tree["done"],
+            output=self.values[tree["output"]],
+            progress=tree["progress"],
+            counts=TaskCounts(**tree["counts"]),
+        )
+
+    def task_list(self, tree: Any) -> ListFrame:
+        return ListFrame(
+            data=self.values[tree["data"]],
+            position=tree["position"],
+            visits={int(position): count for position, count in tree["visits"].items()},
+            task=_optional(self.task, tree["task"]),
+        )
+
+    def task(self, tree: Any) -> TaskFrame:
+        return TaskFrame(
+            reference=tree["reference"],
+            iteration=tree["iteration"],
+            visits=tuple(tree["visits"]),
+            raw_input=self.values[tree["rawInput"]],
+            started_at=datetime.fromisoformat(tree["startedAt"]),
+            prepared=tree["prepared"],
+            input=self.values[tree["input"]],
+            state=_optional(self.state, tree["state"]),
+            done=tree["done"],
+            output=self.values[tree["output"]],
+            then=tree["then"],
+        )
+
+    def state(self, tree: Any) -> TaskState:
+        match tree["kind"]:
+            case "tasks":
+                return self.task_list(tree)
+            case "wait":
+                return Wait(until=datetime.fromisoformat(tree["until"]))
+            case "loop":
+                collection = self.values[tree["collection"]]
+                if not isinstance(collection, list):
+                    raise TypeError("a loop's collection is not a list")
+                return Loop(
+                    collection=collection,
+                    data=self.values[tree["data"]],
+                    index=tree["index"],
+                    body=_optional(self.task_list, tree["body"]),
+                )
+            case "attempts":
+                return self.attempts(tree)
+            case kind:
+                raise ValueError(f"unknown kind of state {kind!r}")
+
+    def attempts(self, tree: Any) -> Attempts:
+        error = None if tree["error"] is None else self.values[tree["error"]]
+        if error is not None and not isinstance(error, dict):
+            raise TypeError("an error is not an object")
+        return Attempts(
+            first_at=datetime.fromisoformat(tree["firstAt"]),
+            attempt=tree["attempt"],
+            deadline=_optional(datetime.fromisoformat, tree["deadline"]),
+            body=_optional(self.task_list, tree["body"]),
+            retry_at=_optional(datetime.fromisoformat, tree["retryAt"]),
+            error=error,
+            handler=_optional(self.task_list, tree["handler"]),
+        )
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _optional(read: Callable[[Any], _T], tree: Any) -> _T | None:
+    return None if tree is None else read(tree)

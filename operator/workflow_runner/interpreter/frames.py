@@ -1,0 +1,109 @@
+"""The state of a run as a tree of frames: what a run is continued from.
+
+The engine and `tasks/` keep these up to date as they go, so that at every await the tree says where
+the run is; a host keeps the root and may write it down at any such moment. Nothing else of a run is
+state: loop variables, `$task` and `$error` are derived from the frames.
+
+    WorkflowFrame
+    └── ListFrame                  the document's `do`: position, data, how often each task was begun
+        └── TaskFrame             the task at that position, once it has begun
+            └── state             what its kind has: ListFrame (do), Wait, Loop (for), Attempts (try);
+                                  a Loop and Attempts hold the ListFrame that is running in them
+
+Data in frames is shared, never copied and never changed in place. `frame_codec` writes a tree as JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from workflow_runner.interpreter.events import TaskCounts
+from workflow_runner.dsl.templates import Json
+
+
+@dataclass(slots=True)
+class ListFrame:
+    """A running list of tasks. `data` is the raw input of the task at `position`.
+
+    `visits` says how often the task at a position was begun: above one only where `then` jumps back.
+    """
+
+    data: Json
+    position: int = 0
+    visits: dict[int, int] = field(default_factory=dict)
+    task: TaskFrame | None = None
+
+
+@dataclass(slots=True)
+class Wait:
+    """A running `wait`."""
+
+    until: datetime
+
+
+@dataclass(slots=True)
+class Loop:
+    """A running `for`. `data` is the input of the pass at `index`; `body` is set while a pass runs."""
+
+    collection: list[Json]
+    data: Json
+    index: int = 0
+    body: ListFrame | None = None
+
+
+@dataclass(slots=True)
+class Attempts:
+    """A running `try`.
+
+    `attempt` counts from 1; `deadline` bounds it. It is in the block (`body`), or it has an `error` (RFC 7807)
+    and is deciding what to do about it, in the delay before the next attempt (`retry_at`) or in the `handler`.
+    """
+
+    first_at: datetime
+    attempt: int = 1
+    deadline: datetime | None = None
+    body: ListFrame | None = None
+    retry_at: datetime | None = None
+    error: dict[str, Json] | None = None
+    handler: ListFrame | None = None
+
+
+TaskState = ListFrame | Wait | Loop | Attempts
+
+
+@dataclass(slots=True)
+class TaskFrame:
+    """A task that has begun and not ended.
+
+    `iteration` is the path of loop indices around it ("4.0"), `visits` the visit numbers of the tasks
+    around it and its own, outermost first. `input` holds once `prepared` (input.from was evaluated),
+    `output`, before output.as, once `done`. `then` is the directive that a `switch` chose.
+    """
+
+    reference: str
+    iteration: str
+    visits: tuple[int, ...]
+    raw_input: Json
+    started_at: datetime
+    prepared: bool = False
+    input: Json = None
+    state: TaskState | None = None
+    done: bool = False
+    output: Json = None
+    then: str | None = None
+
+
+@dataclass(slots=True)
+class WorkflowFrame:
+    """The root: one run of one document. `context` is `$context`; `tasks` is set once `input` holds."""
+
+    raw_input: Json
+    started_at: datetime
+    input: Json = None
+    context: Json = field(default_factory=dict)
+    tasks: ListFrame | None = None
+    done: bool = False
+    output: Json = None
+    progress: int = 0
+    counts: TaskCounts = field(default_factory=TaskCounts)

@@ -1,0 +1,132 @@
+"""One run: its document, its state, its host, and what it tells about itself.
+
+The engine and `tasks/` share one Run. It is the only place that makes the interpreter's events, so that
+counts, progress and events cannot disagree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+
+from workflow_runner.dsl.model import Task, Workflow
+from workflow_runner.dsl.problems import AUTHORIZATION, Problem, WorkflowFault
+from workflow_runner.dsl.templates import Json
+from workflow_runner.interpreter.effects import Effects
+from workflow_runner.interpreter.events import Event, EventType
+from workflow_runner.interpreter.frames import TaskFrame, WorkflowFrame
+
+
+class Run:
+    """What is the same for all tasks of a run.
+
+    `execution_id` and `run_id` name the run in `$workflow.id` and in idempotency keys; `secrets` are the
+    values of the names under `use.secrets`.
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        frame: WorkflowFrame,
+        effects: Effects,
+        *,
+        execution_id: str,
+        run_id: str,
+        secrets: Mapping[str, Json],
+        version: str,
+    ) -> None:
+        self.workflow = workflow
+        self.frame = frame
+        self.effects = effects
+        self.execution_id = execution_id
+        self.run_id = run_id
+        self._secrets = secrets
+        self._root_tasks = max(1, len(workflow.do))
+        self.runtime: dict[str, Json] = {"name": "workflow-runner", "version": version, "metadata": {}}
+        self.descriptor: dict[str, Json] = {
+            "id": execution_id,
+            "definition": workflow.definition,
+            "input": frame.raw_input,
+            "startedAt": moment(frame.started_at),
+        }
+
+    def secrets(self) -> dict[str, Json]:
+        """`$secrets`: the declared ones. Raises an authorization fault when one has no value."""
+        declared = self.workflow.use.secrets
+        missing = [name for name in declared if name not in self._secrets]
+        if missing:
+            detail = f"no value is known here for the secret {', '.join(repr(name) for name in missing)}"
+            raise WorkflowFault(Problem.standard(AUTHORIZATION, detail))
+        return {name: self._secrets[name] for name in declared}
+
+    def idempotency_key(self, frame: TaskFrame) -> str:
+        """A key that is the same whenever this visit of this task is tried again, and for no other."""
+        identity = [self.execution_id, self.run_id, frame.reference, frame.iteration, *frame.visits]
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+    def advance(self, fraction: float) -> None:
+        """The root task at work is done to this share (0 to 1): progress follows, and never falls."""
+        tasks = self.frame.tasks
+        if tasks is not None:
+            progress = int(100 * (tasks.position + fraction) / self._root_tasks)
+            if progress > self.frame.progress:
+                self.frame.progress = progress
+
+    def started(self, task: Task, frame: TaskFrame) -> None:
+        """A task has begun."""
+        self.frame.counts.started += 1
+        self._tell(EventType.TASK_STARTED, task, frame)
+
+    def completed(self, task: Task, frame: TaskFrame) -> None:
+        """A task has ended well."""
+        self.frame.counts.completed += 1
+        if len(frame.visits) == 1:
+            self.advance(1.0)
+        self._tell(EventType.TASK_COMPLETED, task, frame)
+
+    def skipped(self, task: Task, frame: TaskFrame) -> None:
+        """A task's `if` did not hold."""
+        self.frame.counts.skipped += 1
+        if len(frame.visits) == 1:
+            self.advance(1.0)
+        self._tell(EventType.TASK_SKIPPED, task, frame)
+
+    def failed(self, task: Task, frame: TaskFrame, problem: Problem) -> None:
+        """A task has faulted; an enclosing `try` may still handle it."""
+        self.frame.counts.failed += 1
+        self._tell(EventType.TASK_FAILED, task, frame, problem, str(problem))
+
+    def retried(self, task: Task, frame: TaskFrame, problem: Problem, message: str) -> None:
+        """A `try` will be tried again because of `problem`."""
+        self.frame.counts.retried += 1
+        self._tell(EventType.TASK_RETRIED, task, frame, problem, message)
+
+    def _tell(
+        self, type_: EventType, task: Task, frame: TaskFrame, error: Problem | None = None, message: str = ""
+    ) -> None:
+        effects = self.effects
+        effects.report(
+            Event(type_, effects.now(), self.frame.progress, task.name, frame.reference, frame.iteration, message, error)
+        )
+
+    def workflow_completed(self, output: Json) -> None:
+        """The workflow has given its output."""
+        self.frame.progress = 100
+        self.effects.report(Event(EventType.WORKFLOW_COMPLETED, self.effects.now(), 100, output=output))
+
+    def workflow_failed(self, problem: Problem) -> None:
+        """An error reached the top."""
+        event = Event(EventType.WORKFLOW_FAILED, self.effects.now(), self.frame.progress)
+        event.message, event.error = str(problem), problem
+        self.effects.report(event)
+
+
+def moment(value: datetime) -> dict[str, Json]:
+    """A date and time as expressions see it (dsl.md, "DateTime Descriptor")."""
+    milliseconds = int(value.timestamp() * 1000)
+    return {
+        "iso8601": value.isoformat().replace("+00:00", "Z"),
+        "epoch": {"seconds": milliseconds // 1000, "milliseconds": milliseconds},
+    }

@@ -1,0 +1,89 @@
+"""What the operator can do about an execution; each is carried out by controller.apply, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from workflow_runner.reconcile.live import Desired, End
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AddFinalizer:
+    """Hold the resource until its run has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFinalizer:
+    """Let the resource go."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeginRun:
+    """Start the fold of the run's events (controller keeps it in memory) for this attempt."""
+
+    execution_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndRun:
+    """The operator itself found the run ended: tell Stigmer with an event of its own."""
+
+    end: End
+
+
+@dataclass(frozen=True, slots=True)
+class SetDesired:
+    """Tell the pod what it shall do."""
+
+    desired: Desired
+
+
+@dataclass(frozen=True, slots=True)
+class CreateJob:
+    """Launch; a Job of that name that is there already and ours is as good."""
+
+    manifest: Json
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    """Remove the Job and its pod."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteStatus:
+    """Make status what this is (whole); `plan` is asked again afterwards when `again`."""
+
+    status: Json
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEvent:
+    """A Kubernetes Event on the resource; `key` makes it the same event when it is recorded twice."""
+
+    key: str
+    type: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetRun:
+    """Drop what memory holds of the run."""
+
+
+Action = AddFinalizer | RemoveFinalizer | BeginRun | EndRun | SetDesired | CreateJob | DeleteJob | WriteStatus | RecordEvent | ForgetRun
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Actions in order, and in how many seconds to look again (None: when something changes)."""
+
+    actions: tuple[Action, ...] = ()
+    again_after: float | None = None

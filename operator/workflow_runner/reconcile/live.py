@@ -1,0 +1,291 @@
+"""One run as its events tell it: a fold, kept in memory while the run is live.
+
+The sink feeds it (`ingest`), reconcile reads it. After an operator restart it is made again from status
+(`from_status`) and the pod sends what is missing. Numbers: docs/sink-protocol.md.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from google.protobuf import json_format
+
+from workflow_runner.crd.execution import TERMINAL_PHASES
+from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2
+from workflow_runner.reconcile.taskbook import TaskBook, error_to_status
+from workflow_runner.reconcile.timestamps import from_milliseconds, from_text, to_text
+
+MAX_OWED = 50
+"""So many events that Stigmer must have, and has not, survive an operator restart in status."""
+
+MAX_EVENT_OUTPUT = 4096
+"""Bytes of JSON; a larger output is in the resource's status only."""
+
+_OWED_TASK_EVENT = "task_failed"
+_ENDS = {"workflow_completed": "Completed", "workflow_failed": "Failed", "workflow_cancelled": "Cancelled"}
+
+EndPhase = Literal["Completed", "Failed", "Cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended. `output_known` is False when the run gave an output that did not reach us."""
+
+    phase: str
+    time: datetime
+    message: str = ""
+    error: dict[str, Any] | None = None
+    output: Any = None
+    output_known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What the run shall do, and which generation of the resource says so."""
+
+    state: Literal["Run", "Pause", "Cancel"] = "Run"
+    reason: str = ""
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ControlAnswer:
+    """What the pod said of a desired state: Accepted, Applied or Refused."""
+
+    generation: int
+    result: str
+    reason: str = ""
+
+
+class LiveRun:
+    """The state of one attempt, changed by events. Not shared between threads."""
+
+    def __init__(self, *, execution_id: str, attempt: int, base_sequence: int = 0, source_sequence: int = 0) -> None:
+        self.execution_id = execution_id
+        self.attempt = attempt
+        self.base_sequence = base_sequence
+        self.source_sequence = source_sequence
+        self.recorded_sequence = source_sequence
+        self.counts: dict[str, int] = {}
+        self.progress = 0
+        self.tasks = TaskBook()
+        self.start: datetime | None = None
+        self.paused = False
+        self.end: End | None = None
+        self.workflow_name = ""
+        self.pod_name = ""
+        self._replaced: set[str] = set()
+        self.desired = Desired()
+        self.answer: ControlAnswer | None = None
+        self.urgent = False
+        """Something happened that status shows at once: a phase change or a control answer."""
+        self.owed: dict[int, dict[str, Any]] = {}
+        """Events that Stigmer must have, by outward number, until they are delivered."""
+
+    @classmethod
+    def from_status(cls, status: dict[str, Any]) -> LiveRun:
+        """The run as the last written status tells it."""
+        callback = status.get("callback") or {}
+        run = cls(
+            execution_id=status.get("executionId", ""),
+            attempt=status.get("attempt", 0),
+            base_sequence=callback.get("baseSequence", 0),
+            source_sequence=callback.get("sourceSequence", 0),
+        )
+        run.pod_name = status.get("podName", "")
+        run.counts = dict(status.get("taskCounts") or {})
+        run.progress = status.get("progress") or 0
+        run.tasks = TaskBook(status.get("tasks"))
+        run.paused = status.get("phase") == "Paused"
+        if status.get("startTime"):
+            run.start = from_text(status["startTime"])
+        run.owed = {event["sequence"]: dict(event) for event in callback.get("owed") or []}
+        if status.get("phase") in TERMINAL_PHASES:
+            run.end = End(
+                phase=status["phase"],
+                time=from_text(status["completionTime"]),
+                error=status.get("error"),
+                output=status.get("output"),
+                output_known="output" in status,
+            )
+        return run
+
+    @property
+    def outward_sequence(self) -> int:
+        """The highest number used towards Stigmer."""
+        return self.base_sequence + self.source_sequence
+
+    def ingest(self, event: io_pb2.WorkflowProgressEvent, output_json: bytes = b"") -> bool:
+        """Takes in one event of the pod; False when it is known already or comes after the end.
+
+        `output_json` is what came with the batch; it is read on workflow_completed only.
+        """
+        if event.sequence_number <= self.source_sequence or self.end is not None:
+            return False
+        self.source_sequence = event.sequence_number
+        self.progress = max(self.progress, min(event.task_progress, 100))
+        self.tasks.record(event)
+        if event.event_type.startswith("workflow_"):
+            self._phase_event(event, output_json)
+        if event.event_type.startswith("workflow_") or event.event_type == _OWED_TASK_EVENT:
+            self._owe(event)
+        return True
+
+    def _phase_event(self, event: io_pb2.WorkflowProgressEvent, output_json: bytes) -> None:
+        self.urgent = True
+        moment = from_milliseconds(event.timestamp_ms)
+        self.workflow_name = event.workflow_name or self.workflow_name
+        if event.event_type == "workflow_started" and self.start is None:
+            self.start = moment
+        elif event.event_type == "workflow_paused":
+            self.paused = True
+        elif event.event_type == "workflow_resumed":
+            self.paused = False
+        elif event.event_type in _ENDS:
+            self.paused = False
+            output_known, output = _output(output_json)
+            self.end = End(
+                phase=_ENDS[event.event_type],
+                time=moment,
+                message=event.message,
+                error=error_to_status(event.error) if event.HasField("error") else None,
+                output=output,
+                output_known=output_known or event.event_type != "workflow_completed",
+            )
+
+    def conclude(self, end: End) -> io_pb2.WorkflowProgressEvent:
+        """Ends the run by the operator's own finding; the event that says so, not yet numbered outward."""
+        self.source_sequence += 1
+        self.end = end
+        self.urgent = True
+        event = io_pb2.WorkflowProgressEvent(
+            workflow_execution_id=self.execution_id,
+            event_type={phase: kind for kind, phase in _ENDS.items()}[end.phase],
+            workflow_name=self.workflow_name,
+            status=end.phase.lower(),
+            message=end.message,
+            timestamp_ms=int(end.time.timestamp() * 1000),
+            sequence_number=self.source_sequence,
+            task_progress=self.progress,
+            attempt=self.attempt,
+        )
+        if end.error:
+            event.error.CopyFrom(error_from_status(end.error))
+        if end.phase == "Completed" and end.output_known:
+            set_output(event, end.output)
+        self._owe(event)
+        return event
+
+    def _owe(self, event: io_pb2.WorkflowProgressEvent) -> None:
+        owed: dict[str, Any] = {
+            "sequence": self.base_sequence + event.sequence_number,
+            "type": event.event_type,
+            "time": to_text(from_milliseconds(event.timestamp_ms)),
+        }
+        if event.event_type == _OWED_TASK_EVENT:
+            owed |= {"name": event.task_name, "reference": event.task_reference}
+            if event.task_iteration:
+                owed["iteration"] = event.task_iteration
+            if event.HasField("error"):
+                owed["error"] = error_to_status(event.error)
+        self.owed[owed["sequence"]] = owed
+        if len(self.owed) > MAX_OWED:
+            expendable = [number for number, item in self.owed.items() if item["type"] == _OWED_TASK_EVENT]
+            del self.owed[(expendable or list(self.owed))[0]]
+
+    def pod_is(self, name: str) -> bool:
+        """A pod of this run speaks. Another one than before (its node went away) starts the workflow over:
+        a new attempt, whose numbers begin at 1 and go on outward where the former ones ended. False for a
+        pod that has been replaced: it is not listened to any more."""
+        if name in self._replaced:
+            return False
+        if self.pod_name and name != self.pod_name:
+            self._replaced.add(self.pod_name)
+            self.base_sequence += self.source_sequence
+            self.source_sequence = self.recorded_sequence = 0
+            self.attempt += 1
+            self.tasks = TaskBook()
+            self.counts = {}
+            self.progress = 0
+            self.paused = False
+            self.urgent = True
+        self.pod_name = name
+        return True
+
+    def forget_delivered(self, delivered: int) -> None:
+        """Stigmer has everything up to `delivered` (an outward number)."""
+        for number in [number for number in self.owed if number <= delivered]:
+            del self.owed[number]
+
+    def outward(self, event: io_pb2.WorkflowProgressEvent) -> io_pb2.WorkflowProgressEvent:
+        """The event as Stigmer gets it: with its outward number and the run's id."""
+        copy = io_pb2.WorkflowProgressEvent()
+        copy.CopyFrom(event)
+        copy.workflow_execution_id = self.execution_id
+        copy.sequence_number = self.base_sequence + event.sequence_number
+        copy.attempt = self.attempt
+        return copy
+
+    def owed_events(self) -> list[io_pb2.WorkflowProgressEvent]:
+        """The owed events made again, outward numbers and all, in order; for after an operator restart."""
+        return [self._owed_event(self.owed[number]) for number in sorted(self.owed)]
+
+    def _owed_event(self, owed: dict[str, Any]) -> io_pb2.WorkflowProgressEvent:
+        kind = owed["type"]
+        event = io_pb2.WorkflowProgressEvent(
+            workflow_execution_id=self.execution_id,
+            event_type=kind,
+            workflow_name=self.workflow_name,
+            task_name=owed.get("name", ""),
+            task_reference=owed.get("reference", ""),
+            task_iteration=owed.get("iteration", ""),
+            status=_EVENT_STATUS.get(kind, "running"),
+            message="told again after the operator restarted",
+            timestamp_ms=int(from_text(owed["time"]).timestamp() * 1000),
+            sequence_number=owed["sequence"],
+            task_progress=self.progress,
+            attempt=self.attempt,
+        )
+        error = owed.get("error") or (self.end.error if self.end and kind == "workflow_failed" else None)
+        if error:
+            event.error.CopyFrom(error_from_status(error))
+        if kind == "workflow_completed" and self.end is not None and self.end.output_known:
+            set_output(event, self.end.output)
+        return event
+
+
+_EVENT_STATUS = {
+    "workflow_completed": "completed",
+    "workflow_failed": "failed",
+    "workflow_cancelled": "cancelled",
+    "workflow_paused": "paused",
+    "task_failed": "failed",
+}
+
+
+def error_from_status(error: dict[str, Any]) -> io_pb2.ErrorDetails:
+    """The reverse of taskbook.error_to_status."""
+    return io_pb2.ErrorDetails(
+        code=error.get("code", ""),
+        message=error.get("title", ""),
+        type=error.get("type", ""),
+        status=error.get("status", 0),
+        instance=error.get("instance", ""),
+        detail=error.get("detail", ""),
+    )
+
+
+def _output(output_json: bytes) -> tuple[bool, Any]:
+    try:
+        return True, json.loads(output_json)
+    except ValueError:
+        return False, None
+
+
+def set_output(event: io_pb2.WorkflowProgressEvent, output: Any) -> None:
+    """Puts a small output into an event for Stigmer; a larger one, or one protobuf cannot hold, stays out."""
+    if len(json.dumps(output)) <= MAX_EVENT_OUTPUT:
+        json_format.ParseDict(output, event.output)

@@ -1,0 +1,240 @@
+"""How a run reads in its resource's status: pure functions from what is observed. Called by execution.py."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from workflow_runner.reconcile.live import Desired, End, LiveRun
+from workflow_runner.reconcile.observed import Accepted, Observed, Runner
+from workflow_runner.reconcile.timestamps import from_text, to_seconds_text, to_text
+
+Json = dict[str, Any]
+
+MAX_OUTPUT = 256 * 1024
+"""Bytes of JSON; a larger output is not put into status (condition OutputLost)."""
+
+MAX_MESSAGE = 4096
+
+IN_PROGRESS = {
+    "Pending": "The run has been accepted and is being started.",
+    "Running": "The workflow is running.",
+    "Paused": "The run is paused; set spec.paused to false to go on.",
+}
+
+
+def with_conditions(current: list[Json], wanted: list[tuple[str, str, str, str]], now: datetime, generation: int) -> list[Json]:
+    """`current` with each (type, status, reason, message) of `wanted`; a transition time moves with the status only."""
+    result = {condition["type"]: condition for condition in current}
+    for kind, status, reason, message in wanted:
+        old = result.get(kind)
+        transition = old["lastTransitionTime"] if old and old["status"] == status else to_seconds_text(now)
+        result[kind] = {
+            "type": kind,
+            "status": status,
+            "reason": reason,
+            "message": message[:MAX_MESSAGE],
+            "lastTransitionTime": transition,
+            "observedGeneration": generation,
+        }
+    return list(result.values())
+
+
+def in_progress(o: Observed, phase: str, *, reason: str = "", message: str = "", accepted: tuple[str, str, str] | None = None) -> Json:
+    """Status of a run that has not ended. `accepted` is (status, reason, message) of the condition Accepted."""
+    reason, message = reason or phase, message or IN_PROGRESS[phase]
+    accepted = accepted or ("True", "Accepted", "The document is valid and the runner takes it.")
+    status = dict(o.status)
+    status["phase"] = phase
+    status["observedGeneration"] = o.generation
+    status["conditions"] = with_conditions(
+        status.get("conditions", []),
+        [
+            ("Accepted", *accepted),
+            ("Completed", "False", reason, message),
+            ("Reconciling", "True", reason, message),
+            ("Stalled", "False", reason, ""),
+        ],
+        o.now,
+        o.generation,
+    )
+    return _with_control(o, status)
+
+
+def pinned(o: Observed, runner: Runner, accepted: Accepted, *, job: str, attempt: int) -> Json:
+    """What the run keeps to its end, added to a status: document, digest, id, runner."""
+    stigmer = runner.spec.stigmer
+    snapshot: Json = {
+        "name": runner.name,
+        "namespace": runner.namespace,
+        "uid": runner.uid,
+        "generation": runner.generation,
+        "type": runner.spec.type,
+        "mode": runner.spec.launch.mode,
+        "image": o.launch.image,
+    }
+    callback: Json = {"sourceSequence": 0, "baseSequence": 0}
+    if stigmer is not None:
+        snapshot["stigmer"] = stigmer.model_dump(by_alias=True, exclude_none=True)
+        callback["deliveredSequence"] = 0
+    return {
+        "workflow": accepted.workflow,
+        "executionId": o.uid,
+        "attempt": attempt,
+        "specDigest": accepted.digest,
+        "runner": snapshot,
+        "jobName": job,
+        "callback": callback,
+        "progress": 0,
+    }
+
+
+def followed(o: Observed, live: LiveRun, status: Json) -> Json:
+    """`status` with what the run's events tell: progress, tasks, totals, watermarks."""
+    status["progress"] = live.progress
+    if live.counts:
+        status["taskCounts"] = dict(live.counts)
+    tasks = live.tasks.entries()
+    if tasks:
+        status["tasks"] = tasks
+    if live.start is not None:
+        status["startTime"] = to_text(live.start)
+    callback: Json = {"sourceSequence": live.source_sequence, "baseSequence": live.base_sequence}
+    if "deliveredSequence" in (o.status.get("callback") or {}):
+        callback["deliveredSequence"] = o.status["callback"]["deliveredSequence"]
+        if o.delivery is not None:
+            callback["deliveredSequence"] = max(callback["deliveredSequence"], o.delivery.delivered_sequence)
+            if o.delivery.last_error:
+                callback["lastError"] = o.delivery.last_error[:1024]
+        owed = [event for number, event in sorted(live.owed.items()) if number > callback["deliveredSequence"]]
+        if owed:
+            callback["owed"] = owed
+    status["callback"] = callback
+    if live.pod_name:
+        status["podName"] = live.pod_name
+    status["attempt"] = live.attempt
+    return status
+
+
+def ended(o: Observed, end: End, *, before: Json, accepted: tuple[str, str, str] | None = None) -> Json:
+    """`before`, a status, made that of a run that has ended, whoever found it so."""
+    message = _end_message(end) if accepted is None else accepted[2]
+    wanted = [
+        ("Completed", "True" if end.phase == "Completed" else "False", end.phase, message),
+        ("Reconciling", "False", end.phase, ""),
+        ("Stalled", "True" if end.phase == "Failed" else "False", end.phase, message if end.phase == "Failed" else ""),
+    ]
+    if accepted is not None:
+        wanted.insert(0, ("Accepted", *accepted))
+    status = dict(before)
+    status["phase"] = end.phase
+    status["observedGeneration"] = o.generation
+    status["completionTime"] = to_text(end.time)
+    if end.error:
+        status["error"] = end.error
+    if end.phase == "Completed":
+        status["progress"] = 100
+        lost = _place_output(status, end)
+        if lost:
+            wanted.append(("OutputLost", "True", *lost))
+    status["tasks"] = _settled(status.get("tasks", []), end)
+    if not status["tasks"]:
+        del status["tasks"]
+    status["conditions"] = with_conditions(status.get("conditions", []), wanted, o.now, o.generation)
+    return _with_control(o, status)
+
+
+def _end_message(end: End) -> str:
+    if end.phase == "Completed":
+        return "The workflow has completed."
+    if end.phase == "Cancelled":
+        return f"The run was cancelled: {end.message}" if end.message else "The run was cancelled."
+    return _error_line(end.error) if end.error else end.message or "The workflow failed."
+
+
+def _place_output(status: Json, end: End) -> tuple[str, str] | None:
+    if not end.output_known:
+        return "NotReceived", "The workflow completed, but its output did not reach the operator."
+    size = len(json.dumps(end.output).encode())
+    if size > MAX_OUTPUT:
+        return "TooLarge", f"The output has {size:,} bytes; status holds at most {MAX_OUTPUT:,}."
+    if end.output is not None:
+        status["output"] = end.output
+    return None
+
+
+def _settled(tasks: list[Json], end: End) -> list[Json]:
+    """No task of an ended run is still running: what the end interrupted ended with it."""
+    if end.phase == "Completed":
+        return [dict(task, status="Completed") if task["status"] == "Running" else task for task in tasks]
+    return [dict(task, status="Failed", completionTime=to_text(end.time)) if task["status"] == "Running" else task for task in tasks]
+
+
+def _error_line(error: Json) -> str:
+    parts = [error.get("title") or error.get("type", "error")]
+    if error.get("detail"):
+        parts.append(error["detail"])
+    line = ": ".join(parts)
+    return f"{line} (at {error['instance']})" if error.get("instance") else line
+
+
+def desired_of(o: Observed) -> Desired:
+    """What the spec asks for now: cancel before pause before run. A resource being deleted is being cancelled."""
+    status_control = o.status.get("control")
+    if o.metadata.get("deletionTimestamp"):
+        state, reason = "Cancel", "the WorkflowExecution is being deleted"
+    elif o.spec.cancelled:
+        state, reason = "Cancel", (o.spec.cancellation and o.spec.cancellation.reason) or "spec.cancelled is true"
+    elif o.spec.paused:
+        state, reason = "Pause", "spec.paused is true"
+    else:
+        state, reason = "Run", ""
+    generation = o.generation
+    if status_control and status_control["desired"] == state:
+        generation = status_control["observedGeneration"]
+    return Desired(state=state, reason=reason, generation=generation)  # type: ignore[arg-type]
+
+
+def requested_at(o: Observed) -> datetime:
+    """When the operator first saw the request that holds now."""
+    if o.metadata.get("deletionTimestamp"):
+        return from_text(o.metadata["deletionTimestamp"])
+    control = o.status.get("control")
+    return from_text(control["requestTime"]) if control and control["desired"] == desired_of(o).state else o.now
+
+
+def _with_control(o: Observed, status: Json) -> Json:
+    desired = desired_of(o)
+    old = o.status.get("control")
+    if old is None and desired.state == "Run":
+        return status
+    control: Json = {
+        "observedGeneration": desired.generation,
+        "desired": desired.state,
+        "requestTime": old["requestTime"] if old and old["desired"] == desired.state else to_text(o.now),
+    }
+    result, reason = _control_result(o, desired, status["phase"])
+    if old and old["desired"] == desired.state and old["result"] in ("Applied", "Refused") and result == "Pending":
+        result, reason = old["result"], old.get("reason", "")
+    control["result"] = result
+    if reason or desired.reason:
+        control["reason"] = (reason or desired.reason)[:1024]
+    status["control"] = control
+    return status
+
+
+def _control_result(o: Observed, desired: Desired, phase: str) -> tuple[str, str]:
+    if phase in ("Completed", "Failed", "Cancelled"):
+        if desired.state == "Cancel" and phase != "Cancelled":
+            return "Refused", f"the run had ended as {phase} before"
+        if desired.state == "Pause":
+            return "Refused", f"the run ended as {phase}"
+        return "Applied", ""
+    wanted_phase = {"Pause": "Paused", "Run": "Running"}.get(desired.state)
+    if wanted_phase == phase:
+        return "Applied", ""
+    answer = o.live.answer if o.live else None
+    if answer is not None and answer.generation >= desired.generation and answer.result != "Applied":
+        return answer.result, answer.reason
+    return "Pending", ""

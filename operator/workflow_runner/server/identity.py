@@ -1,0 +1,105 @@
+"""Who calls the sink: from a projected token to the run it belongs to. Called by sink.py.
+
+Token → TokenReview → pod UID → the Job that controls the pod → the execution that controls the Job
+(docs/sink-protocol.md). Answers are cached by the token's hash for a minute; the tokens are not kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from workflow_runner.cluster import Cluster, NotFound
+from workflow_runner.crd import group
+from workflow_runner.errors import PermissionDenied, Unauthenticated
+
+Json = dict[str, Any]
+
+CACHE_SECONDS = 60.0
+CACHE_SIZE = 4096
+POD_NAME = "authentication.kubernetes.io/pod-name"
+POD_UID = "authentication.kubernetes.io/pod-uid"
+_PREFIX = "system:serviceaccount:"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The run a token belongs to."""
+
+    execution_uid: str
+    namespace: str
+    pod: str
+    attempt: int
+
+
+class Identities:
+    """Finds out who calls, through the API server and what the watches have seen."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        known_pod: Callable[[str], Json | None],
+        known_job: Callable[[str, str], Json | None],
+    ) -> None:
+        self._cluster = cluster
+        self._known_pod = known_pod
+        self._known_job = known_job
+        self._cache: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+
+    async def caller(self, token: str) -> Caller:
+        """Whose token it is; raises Unauthenticated, PermissionDenied, or ClusterError where that cannot be found out."""
+        digest = hashlib.sha256(token.encode()).digest()
+        cached = self._cache.get(digest)
+        if cached is not None and time.monotonic() - cached[0] < CACHE_SECONDS:
+            return cached[1]
+        caller = await self._ask(token)
+        self._cache[digest] = (time.monotonic(), caller)
+        self._cache.move_to_end(digest)
+        while len(self._cache) > CACHE_SIZE:
+            self._cache.popitem(last=False)
+        return caller
+
+    async def _ask(self, token: str) -> Caller:
+        review = await self._cluster.review_token(token, group.SINK_AUDIENCE)
+        if not review.get("authenticated") or group.SINK_AUDIENCE not in review.get("audiences", []):
+            raise Unauthenticated(f"the token does not hold for the audience {group.SINK_AUDIENCE}", code="sink.bad-token")
+        user = review.get("user") or {}
+        extra = user.get("extra") or {}
+        pod_names, pod_uids = extra.get(POD_NAME) or [], extra.get(POD_UID) or []
+        username = str(user.get("username", ""))
+        if not pod_names or not pod_uids or not username.startswith(_PREFIX):
+            raise PermissionDenied("the token is not bound to a pod", code="sink.not-a-pod")
+        namespace = username.removeprefix(_PREFIX).split(":", 1)[0]
+        return await self._owner(namespace, pod_names[0], pod_uids[0])
+
+    async def _owner(self, namespace: str, pod_name: str, pod_uid: str) -> Caller:
+        pod = self._known_pod(pod_uid)
+        try:
+            if pod is None:
+                pod = await self._cluster.get_pod(namespace, pod_name)
+            if pod["metadata"]["uid"] != pod_uid:
+                raise PermissionDenied("the token's pod is gone", code="sink.not-a-run")
+            job_ref = _controller(pod, "Job")
+            job = self._known_job((pod["metadata"].get("labels") or {}).get(group.LABEL_EXECUTION_UID, ""), job_ref["name"])
+            if job is None:
+                job = await self._cluster.get_job(namespace, job_ref["name"])
+        except NotFound as error:
+            raise PermissionDenied("the token's pod or its Job is gone", code="sink.not-a-run") from error
+        if job["metadata"]["uid"] != job_ref["uid"]:
+            raise PermissionDenied("the pod's Job is another one by now", code="sink.not-a-run")
+        execution = _controller(job, group.EXECUTION_KIND)
+        attempt = (job["metadata"].get("labels") or {}).get(group.LABEL_ATTEMPT, "0")
+        return Caller(execution["uid"], namespace, pod_name, int(attempt) if attempt.isdigit() else 0)
+
+
+def _controller(resource: Json, kind: str) -> Json:
+    for owner in resource["metadata"].get("ownerReferences", []):
+        if owner.get("controller") and owner.get("kind") == kind:
+            value: Json = owner
+            return value
+    raise PermissionDenied(f"the pod does not belong to a {group.EXECUTION_KIND}", code="sink.not-a-run")

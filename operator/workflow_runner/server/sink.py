@@ -1,0 +1,188 @@
+"""The sink: launched pods report here and learn what they shall do. Built by cli.operator.
+
+The protocol is told in docs/sink-protocol.md. This module authenticates, checks that a caller speaks of
+its own run, and passes on; what events mean is reconcile's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+
+import grpc
+import structlog
+
+from workflow_runner.cluster import ClusterError
+from workflow_runner.errors import PermissionDenied, Unauthenticated
+from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import command_pb2_grpc, io_pb2
+from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2, sink_pb2_grpc
+from workflow_runner.reconcile.live import LiveRun
+from workflow_runner.server.identity import Caller, Identities
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+KNOWN_WITHIN_SECONDS = 5.0
+"""How long a caller waits for its run to be known, right after an operator's start; then it dials again."""
+
+log = structlog.get_logger(__name__)
+
+_STATES = {
+    "Run": sink_pb2.WatchResponse.DESIRED_STATE_RUN,
+    "Pause": sink_pb2.WatchResponse.DESIRED_STATE_PAUSE,
+    "Cancel": sink_pb2.WatchResponse.DESIRED_STATE_CANCEL,
+}
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class LiveRuns(Protocol):
+    """What the sink needs of the live runs (controller.runs)."""
+
+    published: Callable[[str], None]
+
+    def get(self, uid: str) -> LiveRun | None: ...
+
+    def take(self, uid: str, pod: str, batch: sink_pb2.ProgressBatch) -> int: ...
+
+    def watermarks(self, uid: str) -> tuple[int, int]: ...
+
+
+class SinkService(sink_pb2_grpc.SinkServiceServicer):
+    """Progress up, desired state down."""
+
+    def __init__(self, runs: LiveRuns, identities: Identities) -> None:
+        self._runs = runs
+        self._identities = identities
+        self._listeners: dict[str, set[asyncio.Event]] = {}
+        runs.published = self._publish
+
+    async def Progress(self, request_iterator: AsyncIterator[sink_pb2.ProgressBatch], context: Context) -> sink_pb2.ProgressResponse:  # noqa: N802
+        """Takes in batches until the pod closes the stream."""
+        caller = await self._caller(context)
+        received = 0
+        async for batch in request_iterator:
+            if batch.HasField("run"):
+                await self._check(caller, batch.run, context)
+            await self._known(caller, context)
+            received = self._runs.take(caller.execution_uid, caller.pod, batch)
+        return sink_pb2.ProgressResponse(received_sequence=received)
+
+    async def Watch(self, request: sink_pb2.WatchRequest, context: Context) -> AsyncIterator[sink_pb2.WatchResponse]:  # noqa: N802
+        """Tells the desired state and the watermarks, now and whenever they change."""
+        caller = await self._caller(context)
+        await self._check(caller, request.run, context)
+        await self._known(caller, context)
+        uid, last = caller.execution_uid, None
+        with self._listening(uid) as changed:
+            while True:
+                changed.clear()
+                run = self._runs.get(uid)
+                if run is None:
+                    return
+                recorded, delivered = self._runs.watermarks(uid)
+                if run.pod_name not in ("", caller.pod):
+                    recorded = delivered = 0
+                response = sink_pb2.WatchResponse(
+                    desired_state=_STATES[run.desired.state],
+                    reason=run.desired.reason,
+                    generation=run.desired.generation,
+                    recorded_sequence=recorded,
+                    delivered_sequence=delivered,
+                )
+                if response != last:
+                    last = response
+                    yield response
+                await changed.wait()
+
+    async def report(self, event: io_pb2.WorkflowProgressEvent, context: Context) -> io_pb2.ProgressAckResponse:
+        """One event by the older callback client (ReportProgress)."""
+        caller = await self._caller(context)
+        await self._known(caller, context)
+        self._runs.take(caller.execution_uid, caller.pod, sink_pb2.ProgressBatch(events=[event]))
+        return io_pb2.ProgressAckResponse(success=True)
+
+    async def _caller(self, context: Context) -> Caller:
+        token = ""
+        for key, value in context.invocation_metadata() or ():
+            if key == "authorization" and isinstance(value, str) and value.startswith("Bearer "):
+                token = value.removeprefix("Bearer ").strip()
+        try:
+            if not token:
+                raise Unauthenticated("no token: send `authorization: Bearer …`", code="sink.no-token")
+            return await self._identities.caller(token)
+        except Unauthenticated as error:
+            await self._refuse(context, grpc.StatusCode.UNAUTHENTICATED, f"{error.code}: {error}")
+        except PermissionDenied as error:
+            await self._refuse(context, grpc.StatusCode.PERMISSION_DENIED, f"{error.code}: {error}")
+        except ClusterError as error:
+            log.warning("a caller could not be checked", error=error.message)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the caller cannot be checked now; try again")
+        raise AssertionError("abort raises")
+
+    async def _check(self, caller: Caller, run: sink_pb2.Run, context: Context) -> None:
+        if run.execution_uid != caller.execution_uid or run.attempt != caller.attempt:
+            await self._refuse(context, grpc.StatusCode.PERMISSION_DENIED, "sink.other-run: the token belongs to another run")
+
+    async def _known(self, caller: Caller, context: Context) -> LiveRun:
+        run = self._runs.get(caller.execution_uid)
+        if run is not None:
+            return run
+        with self._listening(caller.execution_uid) as changed, contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KNOWN_WITHIN_SECONDS):
+                while True:
+                    run = self._runs.get(caller.execution_uid)
+                    if run is not None:
+                        return run
+                    await changed.wait()
+                    changed.clear()
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the run is not known yet; try again")
+        raise AssertionError("abort raises")
+
+    async def _refuse(self, context: Context, code: grpc.StatusCode, message: str) -> None:
+        log.warning("a call to the sink was refused", peer=context.peer(), reason=message)
+        await context.abort(code, message)
+
+    def _publish(self, uid: str) -> None:
+        for event in self._listeners.get(uid, ()):
+            event.set()
+
+    @contextlib.contextmanager
+    def _listening(self, uid: str) -> Any:
+        event = asyncio.Event()
+        self._listeners.setdefault(uid, set()).add(event)
+        try:
+            yield event
+        finally:
+            listeners = self._listeners[uid]
+            listeners.discard(event)
+            if not listeners:
+                del self._listeners[uid]
+
+
+class CommandService(command_pb2_grpc.WorkflowRunnerCommandControllerServicer):
+    """The older API's ReportProgress, for runners with the older callback client; nothing else of it."""
+
+    def __init__(self, sink: SinkService) -> None:
+        self._sink = sink
+
+    async def ReportProgress(self, request: io_pb2.WorkflowProgressEvent, context: Context) -> io_pb2.ProgressAckResponse:  # noqa: N802
+        """See SinkService.report."""
+        return await self._sink.report(request, context)
+
+
+def build_server(sink: SinkService, address: str, credentials: grpc.ServerCredentials) -> grpc.aio.Server:
+    """A server for both services, not yet started."""
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.keepalive_time_ms", 30_000),
+            ("grpc.keepalive_timeout_ms", 10_000),
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    sink_pb2_grpc.add_SinkServiceServicer_to_server(sink, server)
+    command_pb2_grpc.add_WorkflowRunnerCommandControllerServicer_to_server(CommandService(sink), server)
+    server.add_secure_port(address, credentials)
+    return server

@@ -1,0 +1,77 @@
+"""The fold of a run's events."""
+
+from __future__ import annotations
+
+from tests.unit.reconcile.conftest import NOW, UID, event
+
+from workflow_runner.crd.execution import MAX_TASKS
+from workflow_runner.reconcile.live import MAX_OWED, End, LiveRun
+
+
+def test_a_repeated_event_is_taken_in_once(live: LiveRun) -> None:
+    assert live.ingest(event(1, "task_started", task_reference="/do/0/a"))
+    assert not live.ingest(event(1, "task_started", task_reference="/do/0/a"))
+    assert len(live.tasks.entries()) == 1
+
+
+def test_nothing_counts_after_the_end(live: LiveRun) -> None:
+    live.ingest(event(1, "workflow_completed"), b"1")
+    assert not live.ingest(event(2, "workflow_failed"))
+    assert live.end is not None
+    assert live.end.phase == "Completed"
+
+
+def test_progress_never_goes_back(live: LiveRun) -> None:
+    live.ingest(event(1, "task_completed", task_progress=60))
+    live.ingest(event(2, "task_started", task_progress=40))
+    assert live.progress == 60
+
+
+def test_a_million_tasks_leave_a_bounded_list_with_the_failed_ones(live: LiveRun) -> None:
+    for number in range(1, 2001):
+        kind = "task_failed" if number in (3, 700) else "task_completed"
+        live.ingest(event(number, kind, task_name="step", task_reference="/do/0/for/do/0/step", task_iteration=str(number)))
+    entries = live.tasks.entries()
+    assert len(entries) == MAX_TASKS
+    assert [entry["iteration"] for entry in entries if entry["status"] == "Failed"] == ["3", "700"]
+    assert entries[-1]["iteration"] == "2000"
+
+
+def test_a_replaced_pod_starts_a_new_attempt_with_numbers_that_go_on(live: LiveRun) -> None:
+    live.pod_is("pod-a")
+    live.ingest(event(1, "workflow_started"))
+    live.ingest(event(2, "task_started", task_reference="/do/0/a"))
+    assert live.pod_is("pod-b")
+    again = event(1, "workflow_started")
+    assert live.ingest(again)
+    assert (live.attempt, live.outward(again).sequence_number, live.outward(again).attempt) == (2, 3, 2)
+    assert not live.pod_is("pod-a")
+
+
+def test_a_restarted_operator_owes_what_status_says(live: LiveRun) -> None:
+    live.ingest(event(1, "workflow_started"))
+    live.ingest(event(2, "task_started", task_reference="/do/0/a"))
+    live.ingest(event(3, "task_failed", task_reference="/do/0/a", task_name="a", error={"type": "t", "status": 400, "message": "no"}))
+    live.ingest(event(4, "workflow_failed", error={"type": "t", "status": 400, "message": "no"}))
+    status = {"executionId": UID, "attempt": 1, "callback": {"sourceSequence": 4, "owed": list(live.owed.values())}}
+    restored = LiveRun.from_status(status)
+    assert [(item.sequence_number, item.event_type) for item in restored.owed_events()] == [
+        (1, "workflow_started"),
+        (3, "task_failed"),
+        (4, "workflow_failed"),
+    ]
+    assert restored.owed_events()[1].error.message == "no"
+
+
+def test_what_is_owed_is_bounded_and_keeps_phase_changes(live: LiveRun) -> None:
+    live.ingest(event(1, "workflow_started"))
+    for number in range(2, 3 * MAX_OWED):
+        live.ingest(event(number, "task_failed", task_reference="/do/0/a"))
+    assert len(live.owed) == MAX_OWED
+    assert 1 in live.owed
+
+
+def test_the_operators_own_end_takes_the_next_number(live: LiveRun) -> None:
+    live.ingest(event(7, "workflow_started"))
+    told = live.outward(live.conclude(End("Failed", NOW, "lost", error={"type": "t", "status": 500, "title": "lost"})))
+    assert (told.sequence_number, told.event_type, told.error.message) == (8, "workflow_failed", "lost")
