@@ -13,7 +13,8 @@ from workflow_runner.dsl.model import Task
 from workflow_runner.dsl.problems import WorkflowFault
 from workflow_runner.dsl.templates import ArrayTemplate, Expression, Json, Literal, ObjectTemplate, Template
 from workflow_runner.interpreter.frames import TaskFrame
-from workflow_runner.interpreter.run import Run, moment
+from workflow_runner.interpreter.moments import descriptor
+from workflow_runner.interpreter.run import Run
 
 
 @dataclass(slots=True)
@@ -118,5 +119,5 @@ class Scope:
             "definition": task.definition,
             "input": frame.raw_input,
             "output": frame.output,
-            "startedAt": moment(frame.started_at),
+            "startedAt": descriptor(frame.started_at),
         }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
 
 from workflow_runner.dsl.model import Task, Workflow
 from workflow_runner.dsl.problems import AUTHORIZATION, Problem, WorkflowFault
@@ -17,6 +16,7 @@ from workflow_runner.dsl.templates import Json
 from workflow_runner.interpreter.effects import Effects
 from workflow_runner.interpreter.events import Event, EventType
 from workflow_runner.interpreter.frames import TaskFrame, WorkflowFrame
+from workflow_runner.interpreter.moments import descriptor
 
 
 class Run:
@@ -49,7 +49,7 @@ class Run:
             "id": execution_id,
             "definition": workflow.definition,
             "input": frame.raw_input,
-            "startedAt": moment(frame.started_at),
+            "startedAt": descriptor(frame.started_at),
         }
 
     def secrets(self) -> dict[str, Json]:
@@ -121,12 +121,3 @@ class Run:
         event = Event(EventType.WORKFLOW_FAILED, self.effects.now(), self.frame.progress)
         event.message, event.error = str(problem), problem
         self.effects.report(event)
-
-
-def moment(value: datetime) -> dict[str, Json]:
-    """A date and time as expressions see it (dsl.md, "DateTime Descriptor")."""
-    milliseconds = int(value.timestamp() * 1000)
-    return {
-        "iso8601": value.isoformat().replace("+00:00", "Z"),
-        "epoch": {"seconds": milliseconds // 1000, "milliseconds": milliseconds},
-    }

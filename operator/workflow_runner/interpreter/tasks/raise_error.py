@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import NoReturn
 
 from workflow_runner.dsl.model import RaiseTask
@@ -14,21 +15,15 @@ from workflow_runner.interpreter.frames import TaskFrame
 
 async def run_raise(_engine: Engine, task: RaiseTask, frame: TaskFrame, scope: Scope) -> NoReturn:
     """Raises WorkflowFault with the task's error; an instance that the author gave is kept."""
-
-    async def text(member: str, template: Template) -> str:
-        value = await scope.template(template, frame.input)
-        if not isinstance(value, str):
-            detail = f"the `{member}` of an error must be a string, and its expression gave {value!r:.80}"
-            raise WorkflowFault(Problem.standard(EXPRESSION, detail))
-        return value
-
     error = task.error
+
+    async def text(template: Template | None) -> str | None:
+        value = None if template is None else await scope.template(template, frame.input)
+        return value if value is None or isinstance(value, str) else json.dumps(value)
+
+    type_ = await text(error.type)
+    if type_ is None:
+        raise WorkflowFault(Problem.standard(EXPRESSION, "the `type` of an error must be a string, and its expression gave null"))
     raise WorkflowFault(
-        Problem(
-            type=await text("type", error.type),
-            status=error.status,
-            title=None if error.title is None else await text("title", error.title),
-            detail=None if error.detail is None else await text("detail", error.detail),
-            instance=None if error.instance is None else await text("instance", error.instance),
-        )
+        Problem(type_, error.status, await text(error.title), await text(error.detail), await text(error.instance))
     )

@@ -7,6 +7,7 @@ from workflow_runner.dsl.templates import Json
 from workflow_runner.interpreter.dataflow import Scope
 from workflow_runner.interpreter.engine import Engine
 from workflow_runner.interpreter.frames import TaskFrame, Wait
+from workflow_runner.interpreter.moments import later
 
 
 async def run_wait(engine: Engine, task: WaitTask, frame: TaskFrame, scope: Scope) -> Json:

@@ -1,0 +1,60 @@
+# Everything one does here. `make help` lists it.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+.DEFAULT_GOAL := help
+.PHONY: help install packages demo test check unit e2e bench generate format lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+install: $(VENV)/.installed ## a .venv with everything for working here
+
+$(VENV)/.installed: requirements-dev.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing Python packages into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+packages: ## the Debian packages that clusters and images need (nothing, where they are there)
+	@tools/install-packages.sh
+
+demo: install packages ## from nothing to a finished WorkflowExecution on a cluster
+	@$(BIN)/python -m tools.demo
+
+test: install packages check ## everything: style, types, layers, generated files, unit, integration, end to end
+	@$(BIN)/python -m pytest tests/unit tests/integration tests/e2e/cluster -n 2 --dist loadfile -q
+	@$(BIN)/python -m pytest tests/e2e/cases
+
+check: install ## style, types, layers, generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/mypy --no-warn-unused-configs -p tests -p tools -p benchmarks
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m tools.generate --check
+
+unit: install ## the quick tests
+	@$(BIN)/python -m pytest tests/unit -q
+
+e2e: install packages ## the end-to-end cases; E2E_KEEP_CLUSTER=1 keeps the cluster for the next time
+	@$(BIN)/python -m pytest tests/e2e/cases
+
+bench: install packages ## the figures of docs/performance.md
+	@$(BIN)/python -m benchmarks
+
+generate: install ## CRDs, the chart's copy of them, protobuf stubs
+	@$(BIN)/python -m tools.generate
+
+format: install ## make the style right
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format --quiet .
+
+lock: install ## resolve the dependencies anew
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## remove what was made here, and the kept cluster
+	@$(PYTHON) -m tests.e2e.cluster down || true
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

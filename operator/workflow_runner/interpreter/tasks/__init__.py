@@ -1,0 +1,40 @@
+"""The kinds of task, one module each; `RUNNERS` is what the engine runs them by.
+
+A new kind: its model in dsl/model.py, a module here, a line below, a table of tests, an example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from workflow_runner.dsl.model import (
+    DoTask,
+    ForTask,
+    HttpCallTask,
+    RaiseTask,
+    SetTask,
+    SwitchTask,
+    Task,
+    TryTask,
+    WaitTask,
+)
+from workflow_runner.interpreter.engine import Runner
+from workflow_runner.interpreter.tasks.call_http import run_call_http
+from workflow_runner.interpreter.tasks.do import run_do
+from workflow_runner.interpreter.tasks.for_each import run_for
+from workflow_runner.interpreter.tasks.raise_error import run_raise
+from workflow_runner.interpreter.tasks.set_data import run_set
+from workflow_runner.interpreter.tasks.switch import run_switch
+from workflow_runner.interpreter.tasks.try_catch import run_try
+from workflow_runner.interpreter.tasks.wait import run_wait
+
+RUNNERS: Mapping[type[Task], Runner] = {
+    DoTask: run_do,
+    ForTask: run_for,
+    HttpCallTask: run_call_http,
+    RaiseTask: run_raise,
+    SetTask: run_set,
+    SwitchTask: run_switch,
+    TryTask: run_try,
+    WaitTask: run_wait,
+}
