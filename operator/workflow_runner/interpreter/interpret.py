@@ -36,9 +36,7 @@ async def interpret(
     `version` is what `$runtime.version` says. Cancellation passes through. Raises InvalidInput
     (`frame.mismatch`) when the frame was written for another document.
     """
-    run = Run(
-        workflow, frame, effects, execution_id=execution_id, run_id=run_id, secrets=secrets, version=version
-    )
+    run = Run(workflow, frame, effects, execution_id=execution_id, run_id=run_id, secrets=secrets, version=version)
     try:
         output = await Engine(run, RUNNERS).execute()
     except WorkflowFault as fault:

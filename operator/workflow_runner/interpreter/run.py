@@ -103,9 +103,7 @@ class Run:
         self.frame.counts.retried += 1
         self._tell(EventType.TASK_RETRIED, task, frame, problem, message)
 
-    def _tell(
-        self, type_: EventType, task: Task, frame: TaskFrame, error: Problem | None = None, message: str = ""
-    ) -> None:
+    def _tell(self, type_: EventType, task: Task, frame: TaskFrame, error: Problem | None = None, message: str = "") -> None:
         effects = self.effects
         effects.report(
             Event(type_, effects.now(), self.frame.progress, task.name, frame.reference, frame.iteration, message, error)

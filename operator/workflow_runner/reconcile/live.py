@@ -268,13 +268,14 @@ _EVENT_STATUS = {
 
 def error_from_status(error: dict[str, Any]) -> io_pb2.ErrorDetails:
     """The reverse of taskbook.error_to_status."""
+    title, detail = error.get("title", ""), error.get("detail", "")
     return io_pb2.ErrorDetails(
         code=error.get("code", ""),
-        message=error.get("title", ""),
+        message=f"{title}: {detail}" if title and detail else title or detail,
         type=error.get("type", ""),
         status=error.get("status", 0),
         instance=error.get("instance", ""),
-        detail=error.get("detail", ""),
+        detail=detail,
     )
 
 

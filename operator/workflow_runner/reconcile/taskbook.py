@@ -70,7 +70,7 @@ def error_to_status(error: io_pb2.ErrorDetails) -> dict[str, Any]:
     """An event's error as status shows it, cut to what the CRD allows."""
     result: dict[str, Any] = {"type": error.type[:2048], "status": error.status}
     for key, value, limit in (
-        ("title", error.message, 4096),
+        ("title", error.message.removesuffix(f": {error.detail}"), 4096),
         ("detail", error.detail, 8192),
         ("instance", error.instance, 4096),
         ("code", error.code, 256),

@@ -23,7 +23,9 @@ async def run_raise(_engine: Engine, task: RaiseTask, frame: TaskFrame, scope: S
 
     type_ = await text(error.type)
     if type_ is None:
-        raise WorkflowFault(Problem.standard(EXPRESSION, "the `type` of an error must be a string, and its expression gave null"))
+        raise WorkflowFault(
+            Problem.standard(EXPRESSION, "the `type` of an error must be a string, and its expression gave null")
+        )
     raise WorkflowFault(
         Problem(type_, error.status, await text(error.title), await text(error.detail), await text(error.instance))
     )

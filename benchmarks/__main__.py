@@ -1,0 +1,24 @@
+"""`python -m benchmarks [NAME…]`: prints the figures of docs/performance.md, each against a floor of the same run."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import apply_to_completed, for_loop
+
+BENCHMARKS = {"for_loop": for_loop.main, "apply_to_completed": apply_to_completed.main}
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        print(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    for name in names or BENCHMARKS:
+        print(f"== {name}")
+        BENCHMARKS[name]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,87 @@
+"""A run's events as messages of the runner API.
+
+The launched pod's reporter and `run --events` call `to_proto` for each event that they send or write.
+"""
+
+from __future__ import annotations
+
+import json
+
+from google.protobuf import json_format, struct_pb2
+
+from workflow_runner.dsl.problems import Problem
+from workflow_runner.dsl.templates import Json
+from workflow_runner.interpreter.events import Event, EventType
+from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import ErrorDetails, WorkflowProgressEvent
+
+LARGEST_OUTPUT = 4096
+"""The most bytes of JSON that an output may have to travel in an event."""
+
+_SENTENCES = {
+    EventType.WORKFLOW_STARTED: "the workflow has started",
+    EventType.WORKFLOW_VALIDATING: "the document is being checked",
+    EventType.WORKFLOW_VALIDATED: "the document is valid",
+    EventType.WORKFLOW_PAUSED: "the workflow is paused",
+    EventType.WORKFLOW_RESUMED: "the workflow goes on",
+    EventType.WORKFLOW_COMPLETED: "the workflow has completed",
+    EventType.WORKFLOW_FAILED: "the workflow has failed",
+    EventType.WORKFLOW_CANCELLED: "the workflow was cancelled",
+    EventType.TASK_STARTED: "task {} has started",
+    EventType.TASK_COMPLETED: "task {} has completed",
+    EventType.TASK_FAILED: "task {} has failed",
+    EventType.TASK_RETRIED: "task {} will be tried again",
+    EventType.TASK_SKIPPED: "task {} was skipped: its condition does not hold",
+}
+
+
+def to_proto(
+    event: Event, *, execution_id: str, workflow_name: str, attempt: int, sequence: int
+) -> WorkflowProgressEvent:
+    """The message for an event. `attempt` and `sequence` count from 1; a large output is left out."""
+    message = WorkflowProgressEvent(
+        workflow_execution_id=execution_id,
+        event_type=event.type.value,
+        workflow_name=workflow_name,
+        task_name=event.task_name,
+        status=event.status,
+        message=_sentence(event),
+        timestamp_ms=int(event.timestamp.timestamp() * 1000),
+        task_reference=event.reference,
+        task_iteration=event.iteration,
+        sequence_number=sequence,
+        task_progress=event.progress,
+        attempt=attempt,
+    )
+    if event.error is not None:
+        message.error.CopyFrom(error_details(event.error, code=event.code))
+    if event.type is EventType.WORKFLOW_COMPLETED and fits(event.output, LARGEST_OUTPUT):
+        message.output.CopyFrom(json_format.ParseDict(event.output, struct_pb2.Value()))
+    return message
+
+
+def error_details(problem: Problem, *, code: str = "") -> ErrorDetails:
+    """A problem as the runner API tells it; `code` is empty for an error that the workflow raised."""
+    title = problem.title or problem.type
+    return ErrorDetails(
+        code=code,
+        message=f"{title}: {problem.detail}" if problem.detail else title,
+        type=problem.type,
+        status=problem.status,
+        instance=problem.instance or "",
+        detail=problem.detail or "",
+    )
+
+
+def fits(value: Json, size: int) -> bool:
+    """Whether a value has at most `size` bytes as JSON; a huge one is not written out to find out."""
+    length = 0
+    for part in json.JSONEncoder().iterencode(value):
+        length += len(part)
+        if length > size:
+            return False
+    return True
+
+
+def _sentence(event: Event) -> str:
+    sentence = _SENTENCES[event.type].format(repr(event.task_name))
+    return f"{sentence}: {event.message}" if event.message else sentence

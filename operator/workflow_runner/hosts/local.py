@@ -1,0 +1,196 @@
+"""Runs a document in this process, on asyncio: `workflow-runner run`, and what a launched pod does.
+
+A LocalRun is one run. It is steered from the same event loop (pause, resume, cancel) and tells its
+story through one callback. State is in the interpreter's frames; this module keeps only whether the
+run is held, and why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from workflow_runner.dsl.model import Workflow
+from workflow_runner.dsl.problems import RUNTIME, VALIDATION, Problem
+from workflow_runner.dsl.templates import Json
+from workflow_runner.errors import Internal, WorkflowRunnerError
+from workflow_runner.expressions.documents import read_document
+from workflow_runner.hosts.effects import LocalEffects
+from workflow_runner.hosts.hold import Hold
+from workflow_runner.interpreter.events import Event, EventType, TaskCounts
+from workflow_runner.interpreter.frames import WorkflowFrame
+from workflow_runner.interpreter.interpret import interpret
+from workflow_runner.interpreter.outcome import Cancelled, Outcome
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A document that has not been read yet: its text, and the name that messages give it."""
+
+    text: str
+    file: str
+
+
+class LocalRun:
+    """One run of one document.
+
+    `report` takes every event, on the event loop; it must be quick, and what it raises is logged and
+    changes nothing. With `start_from` (decoded, see interpreter/frame_codec.py) the run goes on where
+    that state says and `input_` is not looked at.
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow | Source,
+        input_: Json,
+        *,
+        execution_id: str,
+        run_id: str,
+        secrets: Mapping[str, Json],
+        report: Callable[[Event], None],
+        start_from: WorkflowFrame | None = None,
+    ) -> None:
+        self._workflow = workflow
+        self._continued = start_from is not None
+        self._execution_id = execution_id
+        self._run_id = run_id
+        self._secrets = secrets
+        self._report = report
+        self._frame = start_from or WorkflowFrame(raw_input=input_, started_at=datetime.now(UTC))
+        self._hold = Hold(self._tell)
+        self._effects = LocalEffects(self._hold, self._take)
+        self._task: asyncio.Task[Outcome] | None = None
+        self._cancel_reason: str | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether a pause has taken effect: nothing of the run is going on."""
+        return self._hold.held
+
+    @property
+    def counts(self) -> TaskCounts:
+        """Totals so far; a live view."""
+        return self._frame.counts
+
+    @property
+    def progress(self) -> int:
+        """The share of the root tasks that are done, 0 to 100."""
+        return self._frame.progress
+
+    @property
+    def frame(self) -> WorkflowFrame:
+        """The state of the run; between two awaits it is whole and may be written down."""
+        return self._frame
+
+    def pause(self, reason: str = "") -> None:
+        """Hold before the next task, and at the end of a running wait; a running call finishes first."""
+        self._hold.ask(reason)
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._hold.release()
+
+    def cancel(self, reason: str = "") -> None:
+        """Stop at once, paused or not: running calls are broken off and no handler of the document runs.
+
+        The first reason stands. A run that has ended is not changed.
+        """
+        if self._cancel_reason is None:
+            self._cancel_reason = reason
+            if self._task is not None:
+                self._task.cancel()
+
+    async def run(self) -> Outcome:
+        """Read the document where that is still to be done, run it, and tell how it ended.
+
+        Raises DocumentErrors for a document that is not valid, InvalidInput for a state of another
+        document, and whatever a bug of ours raises; all of these are told as workflow_failed before.
+        Call it once.
+        """
+        self._task = asyncio.create_task(self._story(), name=f"run {self._execution_id}")
+        if self._cancel_reason is not None:
+            self._task.cancel()
+        try:
+            await asyncio.wait([self._task])
+        finally:
+            # Only does something when our own caller was cancelled: then the run must not go on alone.
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            await self._effects.close()
+        if self._task.cancelled():
+            reason = self._cancel_reason or ""
+            self._tell(EventType.WORKFLOW_CANCELLED, reason)
+            return Cancelled(reason)
+        return self._task.result()
+
+    async def _story(self) -> Outcome:
+        try:
+            workflow = await self._read()
+            return await interpret(
+                workflow,
+                self._frame,
+                self._effects,
+                execution_id=self._execution_id,
+                run_id=self._run_id,
+                secrets=self._secrets,
+                version=version("workflow-runner"),
+            )
+        except DocumentErrors as error:
+            self._fail(Problem.standard(VALIDATION, str(error)), error.code)
+            raise
+        except WorkflowRunnerError as error:
+            self._fail(Problem.standard(RUNTIME, str(error)), error.code)
+            raise
+        except Exception as error:
+            detail = f"{type(error).__name__} in the engine: this is a bug of the workflow runner"
+            self._fail(Problem.standard(RUNTIME, detail), Internal.code)
+            raise
+
+    async def _read(self) -> Workflow:
+        source = self._workflow
+        if isinstance(source, Workflow):
+            if not self._continued:
+                self._tell(EventType.WORKFLOW_STARTED)
+            return source
+        self._tell(EventType.WORKFLOW_STARTED)
+        self._tell(EventType.WORKFLOW_VALIDATING)
+        workflow = await asyncio.to_thread(read_document, source.text, source.file)
+        self._tell(EventType.WORKFLOW_VALIDATED)
+        return workflow
+
+    def _fail(self, problem: Problem, code: str) -> None:
+        event = Event(EventType.WORKFLOW_FAILED, datetime.now(UTC), self._frame.progress)
+        event.message, event.error, event.code = str(problem), problem, code
+        self._take(event)
+
+    def _tell(self, type_: EventType, message: str = "") -> None:
+        self._take(Event(type_, datetime.now(UTC), self._frame.progress, message=message))
+
+    def _take(self, event: Event) -> None:
+        try:
+            self._report(event)
+        except Exception:
+            _logger.exception("a listener failed at a %s event; the run goes on", event.type)
+
+
+async def run_document(
+    source: str,
+    file: str,
+    input_: Json,
+    *,
+    execution_id: str,
+    run_id: str,
+    secrets: Mapping[str, Json],
+    report: Callable[[Event], None],
+) -> Outcome:
+    """Read and run a document to its end, without steering it (see LocalRun, which can be steered)."""
+    run = LocalRun(
+        Source(source, file), input_, execution_id=execution_id, run_id=run_id, secrets=secrets, report=report
+    )
+    return await run.run()

@@ -1,0 +1,61 @@
+"""A real HTTP server on the loopback interface for tests, whose answers the tests write themselves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class Seen:
+    """A request as it arrived."""
+
+    method: str
+    path: str
+    query: list[tuple[str, str]]
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Server:
+    """Where the server is, and what it was asked."""
+
+    url: str
+    seen: list[Seen] = field(default_factory=list)
+
+
+@contextlib.asynccontextmanager
+async def http_server(answer: Handler) -> AsyncIterator[Server]:
+    """Serve every path and method with `answer`."""
+
+    async def record(request: web.Request) -> web.StreamResponse:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        seen = Seen(request.method, request.raw_path.split("?")[0], list(request.query.items()), headers, await request.read())
+        server.seen.append(seen)
+        return await answer(request)
+
+    app = web.Application(client_max_size=64 * 1024 * 1024)
+    app.router.add_route("*", "/{path:.*}", record)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server = Server(f"http://127.0.0.1:{runner.addresses[0][1]}")
+    try:
+        yield server
+    finally:
+        await runner.cleanup()
+
+
+def answering(**response: object) -> Handler:
+    """Always the same response, by the arguments of aiohttp's Response."""
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(**response)  # type: ignore[arg-type] # passed on as they are
+
+    return answer
