@@ -32,6 +32,7 @@ Json = dict[str, Any]
 TIMEOUT_SECONDS = 20.0
 FIELD_MANAGER = "workflow-runner"
 MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -105,7 +106,7 @@ class Cluster:
         await self._api.close()
 
     async def request(
-        self, method: str, path: str, body: Json | None = None, *, query: Mapping[str, str] | None = None, content_type: str = "application/json"
+        self, method: str, path: str, body: Json | list[Json] | None = None, *, query: Mapping[str, str] | None = None, content_type: str = "application/json"
     ) -> Json:
         """One call; returns the answer's object. Raises ClusterError and its kinds."""
         if query:
@@ -135,19 +136,21 @@ class Cluster:
         """Writes the execution's finalizers, if nobody changed it meanwhile; returns it as it is then."""
         metadata = resource["metadata"]
         body = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": finalizers}}
-        return await self._merge(_path(group.EXECUTION_PLURAL, metadata["namespace"], metadata["name"]), body)
+        return await self._patch(_path(group.EXECUTION_PLURAL, metadata["namespace"], metadata["name"]), body, MERGE_PATCH)
 
     async def write_status(self, resource: Json, status: Json) -> Json:
         """Makes the execution's status what `status` is, if nobody changed it meanwhile; returns it as it is then."""
         metadata = resource["metadata"]
-        body = {
-            "metadata": {"resourceVersion": metadata["resourceVersion"]},
-            "status": merge_patch(resource.get("status") or {}, status),
-        }
-        return await self._merge(_path(group.EXECUTION_PLURAL, metadata["namespace"], metadata["name"]) + "/status", body)
+        # Not a merge patch: that takes a null for "remove", and a workflow's output may hold nulls.
+        body = [
+            {"op": "add", "path": "/status", "value": status},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+        ]
+        path = _path(group.EXECUTION_PLURAL, metadata["namespace"], metadata["name"]) + "/status"
+        return await self._patch(path, body, JSON_PATCH)
 
-    async def _merge(self, path: str, body: Json) -> Json:
-        return await self.request("PATCH", path, body, query={"fieldManager": FIELD_MANAGER}, content_type=MERGE_PATCH)
+    async def _patch(self, path: str, body: Json | list[Json], content_type: str) -> Json:
+        return await self.request("PATCH", path, body, query={"fieldManager": FIELD_MANAGER}, content_type=content_type)
 
     # Jobs, pods, events
 
@@ -213,19 +216,6 @@ class Cluster:
 def own_namespace() -> str:
     """The namespace this process runs in: its pod's, else `default`."""
     return NAMESPACE_FILE.read_text().strip() if NAMESPACE_FILE.exists() else "default"
-
-
-def merge_patch(old: Any, new: Any) -> Any:
-    """The RFC 7386 patch that makes `old` into `new`; {} when they are the same."""
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        return new
-    patch: Json = {key: None for key in old if key not in new}
-    for key, value in new.items():
-        if key not in old:
-            patch[key] = value
-        elif old[key] != value:
-            patch[key] = merge_patch(old[key], value)
-    return patch
 
 
 def _path(plural: str, namespace: str, name: str) -> str:

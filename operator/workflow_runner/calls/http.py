@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -37,6 +39,7 @@ LARGEST_BODY = 8 * 1024 * 1024
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -111,6 +114,9 @@ class HttpCalls:
         if given["query"]:
             url = url.extend_query({name: _text(value) for name, value in given["query"].items()})
         headers = {name: _text(value) for name, value in given["headers"].items()}
+        for name in headers:
+            if not _HEADER_NAME.fullmatch(name):
+                raise _fault(CONFIGURATION, f"{name!r:.80} cannot be the name of a header")
         known = {name.lower(): value for name, value in headers.items()}
         body = None
         if "body" in given:
@@ -145,7 +151,7 @@ class HttpCalls:
         except aiohttp.ClientError as error:
             raise _fault(COMMUNICATION, f"{request}: {_reason(error)}") from error
         except OSError as error:
-            raise _fault(COMMUNICATION, f"{request}: {error.strerror or type(error).__name__}") from error
+            raise _fault(COMMUNICATION, f"{request}: {_system_reason(error)}") from error
 
     async def _read(self, request: _Request, response: aiohttp.ClientResponse) -> bytes:
         parts: list[bytes] = []
@@ -244,7 +250,7 @@ def _reason(error: aiohttp.ClientError) -> str:
         case aiohttp.ClientConnectorSSLError() | aiohttp.ClientSSLError():
             return "no TLS connection could be made"
         case aiohttp.ClientConnectorError():
-            return f"no connection ({error.os_error.strerror or type(error.os_error).__name__})"
+            return f"no connection ({_system_reason(error.os_error)})"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientConnectionResetError():
             return "the server closed the connection without an answer"
         case aiohttp.ClientPayloadError():
@@ -253,6 +259,10 @@ def _reason(error: aiohttp.ClientError) -> str:
             return "the address is not valid"
         case _:
             return f"the server's answer is not HTTP ({type(error).__name__})"
+
+
+def _system_reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else type(error).__name__
 
 
 def _fault(type_: str, detail: str) -> WorkflowFault:

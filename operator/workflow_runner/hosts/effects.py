@@ -59,9 +59,7 @@ class LocalEffects:
 
     async def call(self, request: Call) -> Json:
         """Carry out a call in this process."""
-        return await self._calls.call(
-            request.protocol, request.arguments, idempotency_key=request.idempotency_key
-        )
+        return await self._calls.call(request.protocol, request.arguments, idempotency_key=request.idempotency_key)
 
     async def close(self) -> None:
         """Close connections."""

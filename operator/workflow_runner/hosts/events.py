@@ -34,9 +34,7 @@ _SENTENCES = {
 }
 
 
-def to_proto(
-    event: Event, *, execution_id: str, workflow_name: str, attempt: int, sequence: int
-) -> WorkflowProgressEvent:
+def to_proto(event: Event, *, execution_id: str, workflow_name: str, attempt: int, sequence: int) -> WorkflowProgressEvent:
     """The message for an event. `attempt` and `sequence` count from 1; a large output is left out."""
     message = WorkflowProgressEvent(
         workflow_execution_id=execution_id,

@@ -190,7 +190,5 @@ async def run_document(
     report: Callable[[Event], None],
 ) -> Outcome:
     """Read and run a document to its end, without steering it (see LocalRun, which can be steered)."""
-    run = LocalRun(
-        Source(source, file), input_, execution_id=execution_id, run_id=run_id, secrets=secrets, report=report
-    )
+    run = LocalRun(Source(source, file), input_, execution_id=execution_id, run_id=run_id, secrets=secrets, report=report)
     return await run.run()

@@ -13,7 +13,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass
 class Seen:
-    """A request as it arrived."""
+    """A request as it arrived; header names are in lower case."""
 
     method: str
     path: str
@@ -36,8 +36,8 @@ async def http_server(answer: Handler) -> AsyncIterator[Server]:
 
     async def record(request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        seen = Seen(request.method, request.raw_path.split("?")[0], list(request.query.items()), headers, await request.read())
-        server.seen.append(seen)
+        path = request.raw_path.split("?")[0]
+        server.seen.append(Seen(request.method, path, list(request.query.items()), headers, await request.read()))
         return await answer(request)
 
     app = web.Application(client_max_size=64 * 1024 * 1024)
@@ -52,10 +52,16 @@ async def http_server(answer: Handler) -> AsyncIterator[Server]:
         await runner.cleanup()
 
 
-def answering(**response: object) -> Handler:
-    """Always the same response, by the arguments of aiohttp's Response."""
+def answering(
+    status: int = 200, body: bytes | str | None = None, content_type: str | None = None, headers: dict[str, str] | None = None
+) -> Handler:
+    """Always the same answer."""
 
     async def answer(_request: web.Request) -> web.StreamResponse:
-        return web.Response(**response)  # type: ignore[arg-type] # passed on as they are
+        content = body.encode() if isinstance(body, str) else body
+        all_headers = dict(headers or {})
+        if content_type is not None:
+            all_headers["Content-Type"] = content_type
+        return web.Response(status=status, body=content, headers=all_headers)
 
     return answer

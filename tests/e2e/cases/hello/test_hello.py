@@ -10,7 +10,7 @@ def test_a_workflow_is_applied_and_completes_with_its_output(applied: Execution)
     applied.namespace.kubectl("wait", "wfe/hello", "--for=condition=Completed", "--timeout=60s", timeout=70)
     status = applied.status
     assert status["phase"] == "Completed"
-    assert status["output"] == {"message": "Hello, Ada!", "big": 9007199254740993}
+    assert status["output"] == {"message": "Hello, Ada!", "big": 9007199254740993, "nothing": None}
     assert status["progress"] == 100
     assert status["workflow"] == "e2e/hello:0.1.0"
     assert status["taskCounts"]["completed"] == 1
