@@ -77,7 +77,14 @@ class Busy(ClusterError, Temporary):
 
 
 def _error(status: int, message: str) -> ClusterError:
-    kinds: dict[int, type[ClusterError]] = {404: NotFound, 409: Conflict, 401: Forbidden, 403: Forbidden, 400: Rejected, 422: Rejected}
+    kinds: dict[int, type[ClusterError]] = {
+        404: NotFound,
+        409: Conflict,
+        401: Forbidden,
+        403: Forbidden,
+        400: Rejected,
+        422: Rejected,
+    }
     kind = kinds.get(status) or (Busy if status == 429 or status >= 500 or status == 0 else ClusterError)
     return kind(message, status)
 
@@ -106,18 +113,24 @@ class Cluster:
         await self._api.close()
 
     async def request(
-        self, method: str, path: str, body: Json | list[Json] | None = None, *, query: Mapping[str, str] | None = None, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Json | list[Json] | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
     ) -> Json:
         """One call; returns the answer's object. Raises ClusterError and its kinds."""
         if query:
             path = f"{path}?{urlencode(query)}"
         headers = {"Content-Type": content_type, "Accept": "application/json"}
         try:
-            method, url, headers, body, _ = await self._api.param_serialize(
-                method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
-            )
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                response = await self._api.call_api(method, url, headers, body, _request_timeout=TIMEOUT_SECONDS)
+                prepared = await self._api.param_serialize(
+                    method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+                )
+                response = await self._api.call_api(*prepared, _request_timeout=TIMEOUT_SECONDS)
                 data = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise _error(0, f"{method} {path}: no answer from the API server: {type(error).__name__}") from error
@@ -160,7 +173,9 @@ class Cluster:
 
     async def create_job(self, manifest: Json) -> Json:
         """Creates a Job; raises Conflict when there is one of that name."""
-        return await self.request("POST", f"/apis/batch/v1/namespaces/{quote(manifest['metadata']['namespace'])}/jobs", manifest)
+        return await self.request(
+            "POST", f"/apis/batch/v1/namespaces/{quote(manifest['metadata']['namespace'])}/jobs", manifest
+        )
 
     async def delete_job(self, namespace: str, name: str) -> None:
         """Removes a Job and its pods; content when it is gone already."""
@@ -207,7 +222,11 @@ class Cluster:
         review = await self.request(
             "POST",
             "/apis/authentication.k8s.io/v1/tokenreviews",
-            {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token, "audiences": [audience]}},
+            {
+                "apiVersion": "authentication.k8s.io/v1",
+                "kind": "TokenReview",
+                "spec": {"token": token, "audiences": [audience]},
+            },
         )
         status: Json = review.get("status") or {}
         return status

@@ -37,7 +37,7 @@ SHORTEST_SECRET = 4
 
 # Fields whose values are never shown, whatever is in them: "authorization", "api_key", "apiKey", "x-auth-token", …
 _SECRET_KEY = re.compile(
-    r"(^|_)(authorization|(?<!task_)token|api_?key|passw(or)?d|passphrase|client_secret|credentials?|private_?key|cookie)$"
+    r"(^|_)(authorization|token|api_?key|passw(or)?d|passphrase|client_secret|credentials?|private_?key|cookie)$"
 )
 # The same inside of a text: what a library says about the headers or the arguments that it was given.
 _SECRET_TEXT = re.compile(
@@ -50,6 +50,8 @@ _SECRET_TEXT = re.compile(
 
 # Told apart from fields that a caller passed with `extra=`.
 _OF_A_RECORD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName", "fields"}
+# The keys of a line that are ours; a field of the same name is shown with "field_" before it.
+_OURS = frozenset({"time", "level", "logger", "event", "exception", "stack"})
 # What libraries hang on their records that says nothing to a reader, or is an object with everything in it.
 _NOT_SHOWN = frozenset({"settings", "k8s_skip", "color_message"})
 # Chatter at info that nobody asked for.
@@ -141,7 +143,10 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     """What the caller passed beside the message, concealed and cut to size."""
     found = {key: value for key, value in vars(record).items() if key not in _OF_A_RECORD and key not in _NOT_SHOWN}
     found.update(getattr(record, "fields", ()))
-    return {str(key): REDACTED if _names_a_secret(str(key)) else _plain(value) for key, value in found.items()}
+    return {
+        f"field_{key}" if key in _OURS else str(key): REDACTED if _names_a_secret(str(key)) else _plain(value)
+        for key, value in found.items()
+    }
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 import tests.e2e.harness.stigmer as stigmer_process
 from tests.e2e.cluster import Cluster, ensure, release
 from tests.e2e.harness.kube import Execution, Namespace

@@ -14,12 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from workflow_runner import telemetry
 from workflow_runner.dsl.diagnostics import DocumentErrors
+from workflow_runner.hosts.reporter import DesiredState, Reporter
+
+from workflow_runner import telemetry
 from workflow_runner.errors import InvalidInput
 from workflow_runner.hosts.events import fits
 from workflow_runner.hosts.local import LocalRun, Source
-from workflow_runner.hosts.reporter import DesiredState, Reporter
 from workflow_runner.interpreter.events import Event, EventType
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted
 from workflow_runner.launchers.payload import Payload, unpack
@@ -80,7 +81,7 @@ class _Pod:
             on_desired_state=self._steer,
             counts=lambda: self._local.counts,
         )
-        self._local = LocalRun(
+        self._local: LocalRun = LocalRun(
             Source(document, payload.file),
             payload.input,
             execution_id=settings.execution_id,
@@ -141,7 +142,9 @@ class _Pod:
             self._local.resume()
         else:
             result = "refused"
-        self._reporter.control_result(desired.generation, result, "" if result == "accepted" else "this runner does not know that state")
+        self._reporter.control_result(
+            desired.generation, result, "" if result == "accepted" else "this runner does not know that state"
+        )
 
     def _leave_message(self, message: Json) -> None:
         text = json.dumps(message, separators=(",", ":"))

@@ -56,10 +56,16 @@ class KeyedQueue:
             self._busy.add(key)
             try:
                 after = await reconcile(key)
-            except Exception as error:  # noqa: BLE001 - one resource's failure must not end the others' reconciling
+            except Exception as error:
                 count = self._failures[key] = self._failures.get(key, 0) + 1
                 after = min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** min(count - 1, 16)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-                log.warning("reconcile failed; it is tried again", key=key, again_in=round(after, 2), error=repr(error), exc_info=count > 2)
+                log.warning(
+                    "reconcile failed; it is tried again",
+                    key=key,
+                    again_in=round(after, 2),
+                    error=repr(error),
+                    exc_info=count > 2,
+                )
             else:
                 self._failures.pop(key, None)
             finally:

@@ -99,8 +99,12 @@ class Reconciler:
         job = await self._job(resource)
         unknown_end = status.get("phase") not in TERMINAL_PHASES
         checked = None
-        if unknown_end and job is None and status.get("phase") in (None, "Pending", "Paused") and not spec.cancelled and not (
-            status.get("phase") == "Paused" and status.get("jobName")
+        if (
+            unknown_end
+            and job is None
+            and status.get("phase") in (None, "Pending", "Paused")
+            and not spec.cancelled
+            and not (status.get("phase") == "Paused" and status.get("jobName"))
         ):
             checked = await self._check(resource)
         observed = Observed(
@@ -280,7 +284,9 @@ class Reconciler:
         try:
             await self._cluster.create_event(metadata["namespace"], manifest)
         except ClusterError as error:
-            log.info("an event could not be recorded", execution=_name(observed.resource), reason=event.reason, error=error.message)
+            log.info(
+                "an event could not be recorded", execution=_name(observed.resource), reason=event.reason, error=error.message
+            )
 
     async def _fresh(self, resource: Json) -> Json | None:
         metadata = resource["metadata"]

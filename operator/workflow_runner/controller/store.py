@@ -56,7 +56,9 @@ class Store:
         pods = [
             pod
             for pod in self._pods.get(execution_uid, {}).values()
-            if any(owner.get("kind") == "Job" and owner.get("name") == job for owner in pod["metadata"].get("ownerReferences", []))
+            if any(
+                owner.get("kind") == "Job" and owner.get("name") == job for owner in pod["metadata"].get("ownerReferences", [])
+            )
         ]
         return max(pods, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]), default=None)
 

@@ -47,9 +47,13 @@ class Validator:
         try:
             return await asyncio.wrap_future(self._pool.schedule(inspect, args=(payload,), timeout=SECONDS))
         except (PoolTimeout, TimeoutError):
-            return _refused("The document cannot be checked", f"checking it took longer than {SECONDS:.0f} s", "document.too-costly")
+            return _refused(
+                "The document cannot be checked", f"checking it took longer than {SECONDS:.0f} s", "document.too-costly"
+            )
         except (ProcessExpired, MemoryError):
-            return _refused("The document cannot be checked", "checking it took more memory than is allowed", "document.too-costly")
+            return _refused(
+                "The document cannot be checked", "checking it took more memory than is allowed", "document.too-costly"
+            )
 
     def close(self) -> None:
         """Ends the children, at work or not."""
@@ -66,7 +70,9 @@ def inspect(payload: Payload) -> Accepted | Refused:
     except DocumentErrors as error:
         lines = [str(diagnostic) for diagnostic in error.diagnostics]
         first = error.diagnostics[0]
-        return _refused("The document is invalid", _joined(lines), first.code, instance=first.pointer, error_type=VALIDATION_ERROR)
+        return _refused(
+            "The document is invalid", _joined(lines), first.code, instance=first.pointer, error_type=VALIDATION_ERROR
+        )
     except InvalidInput as error:
         return _refused("The input cannot be used", str(error), error.code)
     except RecursionError:

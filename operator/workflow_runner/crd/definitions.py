@@ -83,7 +83,15 @@ def _execution() -> Json:
 
 
 def _definition(
-    *, kind: str, plural: str, short: str, description: str, spec: type[BaseModel], status: type[BaseModel] | None, columns: list[Json], rules: list[Rule]
+    *,
+    kind: str,
+    plural: str,
+    short: str,
+    description: str,
+    spec: type[BaseModel],
+    status: type[BaseModel] | None,
+    columns: list[Json],
+    rules: list[Rule],
 ) -> Json:
     properties: Json = {
         "apiVersion": {"type": "string", "description": f"{group.API_VERSION}."},

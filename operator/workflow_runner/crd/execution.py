@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from workflow_runner.crd.base import AnyJson, Condition, Resource, Rule, rules
 from workflow_runner.crd.runner import Stigmer
@@ -35,7 +35,7 @@ class RunnerRef(Resource):
 class DocumentHead(Resource):
     """The `document` part of a workflow, as far as the API server checks it."""
 
-    model_config = {"json_schema_extra": {"x-kubernetes-preserve-unknown-fields": True}}
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
 
     dsl: str = Field(description="Version of the workflow language, such as 1.0.0.", max_length=64)
     namespace: str = Field(description="Namespace of the workflow (not of Kubernetes).", max_length=63)
@@ -46,7 +46,7 @@ class DocumentHead(Resource):
 class Definition(Resource):
     """A Serverless Workflow document written as an object."""
 
-    model_config = {"json_schema_extra": {"x-kubernetes-preserve-unknown-fields": True}}
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
 
     document: DocumentHead = Field(description="Which workflow this is.")
     do: list[dict[str, Any]] = Field(
@@ -59,8 +59,8 @@ class Definition(Resource):
 class WorkflowSource(Resource):
     """The document to run: exactly one of the fields."""
 
-    model_config = {
-        "json_schema_extra": rules(
+    model_config = ConfigDict(
+        json_schema_extra=rules(
             Rule(
                 "[has(self.definition), has(self.yaml)].filter(x, x).size() == 1",
                 "workflow needs exactly one of definition and yaml",
@@ -79,9 +79,13 @@ class WorkflowSource(Resource):
                 "the workflow of an execution cannot be changed: create another WorkflowExecution",
                 field_path=".definition",
             ),
-            Rule("!has(self.yaml) || self.yaml.trim() != ''", "yaml is blank: write a Serverless Workflow document", field_path=".yaml"),
+            Rule(
+                "!has(self.yaml) || self.yaml.trim() != ''",
+                "yaml is blank: write a Serverless Workflow document",
+                field_path=".yaml",
+            ),
         )
-    }
+    )
 
     definition: Definition | None = Field(default=None, description="The document as an object.")
     yaml: str | None = Field(default=None, description="The document as YAML text.", max_length=MAX_YAML)
@@ -90,14 +94,16 @@ class WorkflowSource(Resource):
 class Cancellation(Resource):
     """How and why a run is cancelled."""
 
-    reason: str | None = Field(default=None, description="Why, for people; it is reported with the end of the run.", max_length=1024)
+    reason: str | None = Field(
+        default=None, description="Why, for people; it is reported with the end of the run.", max_length=1024
+    )
 
 
 class WorkflowExecutionSpec(Resource):
     """What a user asks for."""
 
-    model_config = {
-        "json_schema_extra": rules(
+    model_config = ConfigDict(
+        json_schema_extra=rules(
             Rule(
                 "self.runnerRef == oldSelf.runnerRef",
                 "the runner of an execution cannot be changed: create another WorkflowExecution",
@@ -114,12 +120,13 @@ class WorkflowExecutionSpec(Resource):
                 field_path=".cancellation",
             ),
         )
-    }
+    )
 
     runner_ref: RunnerRef = Field(default=RunnerRef(), description="Which runner runs it.")
     workflow: WorkflowSource = Field(description="What to run.")
     input: AnyJson = Field(
-        default=None, description="The workflow's input, any JSON value. Pinned when the run is accepted; without it the input is {}."
+        default=None,
+        description="The workflow's input, any JSON value. Pinned when the run is accepted; without it the input is {}.",
     )
     paused: bool = Field(default=False, description="true holds the run before its next task; false lets it go on.")
     cancelled: bool = Field(default=False, description="true ends the run for good. Wins over paused.")
@@ -152,7 +159,9 @@ class TaskStatus(Resource):
 
     name: str = Field(description="Name of the task.", max_length=1024)
     reference: str = Field(description="JSON pointer of the task in the document.", max_length=4096)
-    iteration: str | None = Field(default=None, description='Passes of the enclosing loops, outermost first ("4.0").', max_length=1024)
+    iteration: str | None = Field(
+        default=None, description='Passes of the enclosing loops, outermost first ("4.0").', max_length=1024
+    )
     status: Literal["Running", "Completed", "Failed", "Skipped"] = Field(description="How it stands.")
     start_time: str | None = Field(default=None, description="When it began.", json_schema_extra={"format": "date-time"})
     completion_time: str | None = Field(default=None, description="When it ended.", json_schema_extra={"format": "date-time"})
@@ -200,14 +209,24 @@ class OwedEvent(Resource):
 class Callback(Resource):
     """Which events are safe, and what Stigmer has (docs/sink-protocol.md)."""
 
-    source_sequence: int = Field(default=0, description="Highest event of this attempt that this status contains.", json_schema_extra={"format": "int64"})
-    base_sequence: int = Field(default=0, description="Added to an attempt's numbers to give Stigmer's.", json_schema_extra={"format": "int64"})
-    delivered_sequence: int | None = Field(
-        default=None, description="Highest number that Stigmer has; absent without a Stigmer.", json_schema_extra={"format": "int64"}
+    source_sequence: int = Field(
+        default=0, description="Highest event of this attempt that this status contains.", json_schema_extra={"format": "int64"}
     )
-    last_error: str | None = Field(default=None, description="Why the last delivery failed, until one succeeds.", max_length=1024)
+    base_sequence: int = Field(
+        default=0, description="Added to an attempt's numbers to give Stigmer's.", json_schema_extra={"format": "int64"}
+    )
+    delivered_sequence: int | None = Field(
+        default=None,
+        description="Highest number that Stigmer has; absent without a Stigmer.",
+        json_schema_extra={"format": "int64"},
+    )
+    last_error: str | None = Field(
+        default=None, description="Why the last delivery failed, until one succeeds.", max_length=1024
+    )
     owed: list[OwedEvent] = Field(
-        default=[], description="Phase changes and failed tasks that Stigmer has not yet; empty while it keeps up.", max_length=50
+        default=[],
+        description="Phase changes and failed tasks that Stigmer has not yet; empty while it keeps up.",
+        max_length=50,
     )
 
 
@@ -215,7 +234,9 @@ class WorkflowExecutionStatus(Resource):
     """What the operator has seen. Bounded: a million-task run has the size of a hundred-task run."""
 
     phase: Phase | None = Field(default=None, description="Where the run stands.")
-    observed_generation: int | None = Field(default=None, description="The generation this status was made for.", json_schema_extra={"format": "int64"})
+    observed_generation: int | None = Field(
+        default=None, description="The generation this status was made for.", json_schema_extra={"format": "int64"}
+    )
     conditions: list[Condition] = Field(
         default=[],
         description="Accepted, Reconciling, Stalled, Completed; OutputLost where it applies.",
@@ -224,7 +245,9 @@ class WorkflowExecutionStatus(Resource):
     progress: int | None = Field(default=None, ge=0, le=100, description="How much of the workflow is done, in percent.")
     task_counts: TaskCounts | None = Field(default=None, description="Totals of the run.")
     tasks: list[TaskStatus] = Field(
-        default=[], description="The newest tasks and the failed ones, at most 50, in order of their start.", max_length=MAX_TASKS
+        default=[],
+        description="The newest tasks and the failed ones, at most 50, in order of their start.",
+        max_length=MAX_TASKS,
     )
     output: AnyJson = Field(default=None, description="What the workflow gave.")
     error: ExecutionError | None = Field(default=None, description="Why the run failed.")
@@ -237,5 +260,7 @@ class WorkflowExecutionStatus(Resource):
     pod_name: str | None = Field(default=None, description="The pod that runs it.")
     control: Control | None = Field(default=None, description="How the newest request to pause, resume or cancel stands.")
     callback: Callback | None = Field(default=None, description="Which events are safe, and what Stigmer has.")
-    start_time: str | None = Field(default=None, description="When the workflow began to run.", json_schema_extra={"format": "date-time"})
+    start_time: str | None = Field(
+        default=None, description="When the workflow began to run.", json_schema_extra={"format": "date-time"}
+    )
     completion_time: str | None = Field(default=None, description="When it ended.", json_schema_extra={"format": "date-time"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from workflow_runner.crd.base import Resource, Rule, SecretKeyRef, rules
 
@@ -18,8 +18,8 @@ class Launch(Resource):
 class Stigmer(Resource):
     """The Stigmer service that the operator tells of progress."""
 
-    model_config = {
-        "json_schema_extra": rules(
+    model_config = ConfigDict(
+        json_schema_extra=rules(
             Rule(
                 "!self.endpoint.contains('://')",
                 "endpoint is HOST:PORT without a scheme; use useTLS to choose between TLS and plaintext",
@@ -41,7 +41,7 @@ class Stigmer(Resource):
                 field_path=".caBundle",
             ),
         )
-    }
+    )
 
     endpoint: str = Field(description="HOST:PORT of Stigmer's gRPC service.", min_length=3, max_length=300)
     api_key_secret_ref: SecretKeyRef | None = Field(

@@ -45,7 +45,9 @@ def _convert(node: Any, definitions: dict[str, Any], path: str) -> Any:
         node["enum"] = [node.pop("const")]
     if "properties" in node:
         node.pop("additionalProperties", None)
-        node["properties"] = {name: _convert(value, definitions, f"{path}.{name}") for name, value in node["properties"].items()}
+        node["properties"] = {
+            name: _convert(value, definitions, f"{path}.{name}") for name, value in node["properties"].items()
+        }
     if "items" in node:
         node["items"] = _convert(node["items"], definitions, f"{path}[]")
     if isinstance(node.get("additionalProperties"), dict):

@@ -78,7 +78,18 @@ class ForgetRun:
     """Drop what memory holds of the run."""
 
 
-Action = AddFinalizer | RemoveFinalizer | BeginRun | EndRun | SetDesired | CreateJob | DeleteJob | WriteStatus | RecordEvent | ForgetRun
+Action = (
+    AddFinalizer
+    | RemoveFinalizer
+    | BeginRun
+    | EndRun
+    | SetDesired
+    | CreateJob
+    | DeleteJob
+    | WriteStatus
+    | RecordEvent
+    | ForgetRun
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,12 @@ def write_end(o: Observed) -> Plan | None:
         return None
     end = o.live.end
     age = o.now - end.time
-    if o.delivery is not None and o.delivery.pending and not o.delivery.last_error and timedelta() <= age < DELIVERY_BEFORE_WRITE:
+    if (
+        o.delivery is not None
+        and o.delivery.pending
+        and not o.delivery.last_error
+        and timedelta() <= age < DELIVERY_BEFORE_WRITE
+    ):
         return Plan(again_after=0.03)
     accepted = None
     if "specDigest" not in o.status and end.phase == "Failed":
@@ -255,4 +260,6 @@ def _with_finalizer(o: Observed, decision: Plan) -> Plan:
 def _phase_event(o: Observed, reason: str, message: str, kind: str = NORMAL) -> RecordEvent:
     """Named by what it tells and, for what can happen again, by how far the run was."""
     again = f".{o.live.source_sequence}" if o.live and reason in ("Paused", "Resumed") else ""
-    return RecordEvent(key=f"{reason.lower()}.{o.status.get('attempt', 0)}{again}", type=kind, reason=reason, message=message or reason)
+    return RecordEvent(
+        key=f"{reason.lower()}.{o.status.get('attempt', 0)}{again}", type=kind, reason=reason, message=message or reason
+    )

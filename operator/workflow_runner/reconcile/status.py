@@ -41,7 +41,9 @@ def with_conditions(current: list[Json], wanted: list[tuple[str, str, str, str]]
     return list(result.values())
 
 
-def in_progress(o: Observed, phase: str, *, reason: str = "", message: str = "", accepted: tuple[str, str, str] | None = None) -> Json:
+def in_progress(
+    o: Observed, phase: str, *, reason: str = "", message: str = "", accepted: tuple[str, str, str] | None = None
+) -> Json:
     """Status of a run that has not ended. `accepted` is (status, reason, message) of the condition Accepted."""
     reason, message = reason or phase, message or IN_PROGRESS[phase]
     accepted = accepted or ("True", "Accepted", "The document is valid and the runner takes it.")
@@ -168,7 +170,9 @@ def _settled(tasks: list[Json], end: End) -> list[Json]:
     """No task of an ended run is still running: what the end interrupted ended with it."""
     if end.phase == "Completed":
         return [dict(task, status="Completed") if task["status"] == "Running" else task for task in tasks]
-    return [dict(task, status="Failed", completionTime=to_text(end.time)) if task["status"] == "Running" else task for task in tasks]
+    return [
+        dict(task, status="Failed", completionTime=to_text(end.time)) if task["status"] == "Running" else task for task in tasks
+    ]
 
 
 def _error_line(error: Json) -> str:

@@ -11,7 +11,13 @@ from workflow_runner.reconcile.timestamps import from_milliseconds, to_text
 MAX_FAILED = 20
 """So many failed tasks are kept however old they are; the rest of MAX_TASKS shows the newest."""
 
-_STATUS = {"task_started": "Running", "task_retried": "Running", "task_completed": "Completed", "task_failed": "Failed", "task_skipped": "Skipped"}
+_STATUS = {
+    "task_started": "Running",
+    "task_retried": "Running",
+    "task_completed": "Completed",
+    "task_failed": "Failed",
+    "task_skipped": "Skipped",
+}
 
 Key = tuple[str, str]
 

@@ -19,7 +19,9 @@ async def serve_health(host: str, port: int, *, ready: Mapping[str, Check]) -> w
 
     def answer(checks: Mapping[str, Check]) -> web.Response:
         problems = {name: problem for name, check in checks.items() if (problem := check()) is not None}
-        return web.json_response({"status": "unavailable" if problems else "ok", "problems": problems}, status=503 if problems else 200)
+        return web.json_response(
+            {"status": "unavailable" if problems else "ok", "problems": problems}, status=503 if problems else 200
+        )
 
     async def live(_: web.Request) -> web.Response:
         return answer({})

@@ -57,7 +57,9 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
         self._listeners: dict[str, set[asyncio.Event]] = {}
         runs.published = self._publish
 
-    async def Progress(self, request_iterator: AsyncIterator[sink_pb2.ProgressBatch], context: Context) -> sink_pb2.ProgressResponse:  # noqa: N802
+    async def Progress(
+        self, request_iterator: AsyncIterator[sink_pb2.ProgressBatch], context: Context
+    ) -> sink_pb2.ProgressResponse:
         """Takes in batches until the pod closes the stream."""
         caller = await self._caller(context)
         received = 0
@@ -68,7 +70,7 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
             received = self._runs.take(caller.execution_uid, caller.pod, batch)
         return sink_pb2.ProgressResponse(received_sequence=received)
 
-    async def Watch(self, request: sink_pb2.WatchRequest, context: Context) -> AsyncIterator[sink_pb2.WatchResponse]:  # noqa: N802
+    async def Watch(self, request: sink_pb2.WatchRequest, context: Context) -> AsyncIterator[sink_pb2.WatchResponse]:
         """Tells the desired state and the watermarks, now and whenever they change."""
         caller = await self._caller(context)
         await self._check(caller, request.run, context)
@@ -166,7 +168,7 @@ class CommandService(command_pb2_grpc.WorkflowRunnerCommandControllerServicer):
     def __init__(self, sink: SinkService) -> None:
         self._sink = sink
 
-    async def ReportProgress(self, request: io_pb2.WorkflowProgressEvent, context: Context) -> io_pb2.ProgressAckResponse:  # noqa: N802
+    async def ReportProgress(self, request: io_pb2.WorkflowProgressEvent, context: Context) -> io_pb2.ProgressAckResponse:
         """See SinkService.report."""
         return await self._sink.report(request, context)
 

@@ -81,20 +81,20 @@ def serving_certificate(authority: Authority, names: list[str], now: datetime | 
 
 def server_credentials(authority: Authority, names: list[str]) -> grpc.ServerCredentials:
     """gRPC credentials whose certificate is made again when half of its life is over."""
-    made = datetime.now(UTC)
 
     def configuration() -> grpc.ServerCertificateConfiguration:
         key, chain = serving_certificate(authority, names)
         return grpc.ssl_server_certificate_configuration([(key, chain)])
 
-    def fetch() -> grpc.ServerCertificateConfiguration | None:
-        nonlocal made
-        if datetime.now(UTC) - made < SERVING_LIFETIME / 2:
-            return None
-        made = datetime.now(UTC)
-        return configuration()
+    made, current = datetime.now(UTC), configuration()
 
-    return grpc.dynamic_ssl_server_credentials(configuration(), fetch)
+    def fetch() -> grpc.ServerCertificateConfiguration:
+        nonlocal made, current
+        if datetime.now(UTC) - made > SERVING_LIFETIME / 2:
+            made, current = datetime.now(UTC), configuration()
+        return current
+
+    return grpc.dynamic_ssl_server_credentials(current, fetch)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

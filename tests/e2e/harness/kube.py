@@ -104,4 +104,7 @@ class Execution:
     def events(self) -> list[str]:
         """Reasons of the Kubernetes events on the resource, oldest first."""
         items = self.namespace.list("events", "--field-selector", f"involvedObject.name={self.name}")
-        return [item["reason"] for item in sorted(items, key=lambda item: (item["firstTimestamp"] or "", item["metadata"]["resourceVersion"]))]
+        return [
+            item["reason"]
+            for item in sorted(items, key=lambda item: (item["firstTimestamp"] or "", item["metadata"]["resourceVersion"]))
+        ]

@@ -63,7 +63,15 @@ def install(cluster: Cluster) -> Operator:
     progress("installing the chart")
     # Helm installs CRDs but never upgrades them, and a kept cluster may have older ones.
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", REPOSITORY / "charts" / "workflow-runner" / "crds")
-    command = [tool("helm"), "--kubeconfig", cluster.kubeconfig, "upgrade", "--install", RELEASE, REPOSITORY / "charts" / "workflow-runner"]
+    command = [
+        tool("helm"),
+        "--kubeconfig",
+        cluster.kubeconfig,
+        "upgrade",
+        "--install",
+        RELEASE,
+        REPOSITORY / "charts" / "workflow-runner",
+    ]
     run([*command, "--namespace", NAMESPACE, "--create-namespace", "--values", "-"], stdin=json.dumps(values), timeout=120)
     operator = Operator(namespace, image)
     operator.start()

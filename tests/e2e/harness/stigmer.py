@@ -17,6 +17,7 @@ from tests.e2e.cluster.cache import REPOSITORY
 from tests.e2e.harness.kube import Namespace
 from tests.e2e.harness.operator import NAMESPACE, STIGMER_SECRET
 from tests.e2e.harness.waiting import wait_for
+
 from workflow_runner.server.tls import new_authority, serving_certificate
 
 Json = dict[str, Any]
@@ -57,7 +58,17 @@ def running(cluster: Cluster, folder: Path) -> Iterator[Stigmer]:
     (folder / "tls.crt").write_bytes(chain)
     port = _free_port()
     events = folder / "events.jsonl"
-    command = [sys.executable, "-m", "tests.servers.stigmer", "--listen", f"0.0.0.0:{port}", "--api-key", API_KEY, "--events", str(events)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.servers.stigmer",
+        "--listen",
+        f"0.0.0.0:{port}",
+        "--api-key",
+        API_KEY,
+        "--events",
+        str(events),
+    ]
     command += ["--tls-cert", str(folder / "tls.crt"), "--tls-key", str(folder / "tls.key")]
     with (folder / "stigmer.log").open("w") as log:
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=log, text=True)

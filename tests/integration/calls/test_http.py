@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-
 from tests.integration.calls.server import answering, http_server
+
 from workflow_runner.calls import Calls
 from workflow_runner.calls.http import HttpCalls
 from workflow_runner.dsl import problems

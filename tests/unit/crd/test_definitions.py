@@ -29,7 +29,11 @@ def schema_of(definition: Json) -> Json:
 
 @pytest.mark.parametrize("definition", DEFINITIONS.values(), ids=DEFINITIONS)
 def test_every_field_is_described(definition: Json) -> None:
-    bare = [path for path, node in nodes(schema_of(definition)) if "description" not in node and not path.endswith("[]") and path not in ("", ".metadata")]
+    bare = [
+        path
+        for path, node in nodes(schema_of(definition))
+        if "description" not in node and not path.endswith("[]") and path not in ("", ".metadata")
+    ]
     assert bare == []
 
 
@@ -50,7 +54,12 @@ def test_only_what_works_is_in_the_spec() -> None:
 
 
 def test_every_rule_has_a_message_for_people() -> None:
-    rules = [rule for definition in DEFINITIONS.values() for _, node in nodes(schema_of(definition)) for rule in node.get("x-kubernetes-validations", [])]
+    rules = [
+        rule
+        for definition in DEFINITIONS.values()
+        for _, node in nodes(schema_of(definition))
+        for rule in node.get("x-kubernetes-validations", [])
+    ]
     assert len(rules) >= 10
     assert all(len(rule["message"]) > 20 for rule in rules)
 

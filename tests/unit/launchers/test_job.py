@@ -14,7 +14,9 @@ SETTINGS = LaunchSettings("runner:1", "Never", SinkAddress("sink.ns.svc:9090", "
 
 @pytest.fixture
 def job() -> Json:
-    return build_job(settings=SETTINGS, name="hello", namespace="ns", uid="u", execution_id="u", attempt=1, digest="sha256:d", packed="p")
+    return build_job(
+        settings=SETTINGS, name="hello", namespace="ns", uid="u", execution_id="u", attempt=1, digest="sha256:d", packed="p"
+    )
 
 
 def test_names_fit_a_label_and_differ_by_run_and_attempt() -> None:

@@ -34,7 +34,10 @@ def test_a_changed_input_is_refused() -> None:
     assert refusal.value.code == "input.digest-mismatch"
 
 
-@pytest.mark.parametrize("text", ["", "?", "aGVsbG8=", base64.b64encode(zlib.compress(b"{}")).decode(), base64.b64encode(zlib.compress(b"[")).decode()])
+@pytest.mark.parametrize(
+    "text",
+    ["", "?", "aGVsbG8=", base64.b64encode(zlib.compress(b"{}")).decode(), base64.b64encode(zlib.compress(b"[")).decode()],
+)
 def test_a_damaged_input_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
         unpack(text, "sha256:0")

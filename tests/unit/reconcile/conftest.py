@@ -28,7 +28,11 @@ def event(number: int, kind: str, **fields: Any) -> io_pb2.WorkflowProgressEvent
     """A pod's event; `seconds` after NOW."""
     seconds = fields.pop("seconds", 0)
     return io_pb2.WorkflowProgressEvent(
-        sequence_number=number, event_type=kind, timestamp_ms=int((NOW.timestamp() + seconds) * 1000), workflow_name="hello", **fields
+        sequence_number=number,
+        event_type=kind,
+        timestamp_ms=int((NOW.timestamp() + seconds) * 1000),
+        workflow_name="hello",
+        **fields,
     )
 
 
@@ -53,10 +57,19 @@ class Builder:
         self.runner = Runner("default", "ns", "runner-uid", 1, WorkflowRunnerSpec())
         self.accepted = Accepted("examples/hello:0.1.0", "sha256:abc", "packed")
 
-    def __call__(self, *, spec: Json | None = None, status: Json | None = None, metadata: Json | None = None, **changes: Any) -> Observed:
+    def __call__(
+        self, *, spec: Json | None = None, status: Json | None = None, metadata: Json | None = None, **changes: Any
+    ) -> Observed:
         raw_spec = {"workflow": {"yaml": "…"}, **(spec or {})}
         resource = {
-            "metadata": {"name": "hello", "namespace": "ns", "uid": UID, "generation": 1, "resourceVersion": "1", **(metadata or {})},
+            "metadata": {
+                "name": "hello",
+                "namespace": "ns",
+                "uid": UID,
+                "generation": 1,
+                "resourceVersion": "1",
+                **(metadata or {}),
+            },
             "spec": raw_spec,
             **({"status": status} if status is not None else {}),
         }

@@ -51,7 +51,9 @@ def test_a_replaced_pod_starts_a_new_attempt_with_numbers_that_go_on(live: LiveR
 def test_a_restarted_operator_owes_what_status_says(live: LiveRun) -> None:
     live.ingest(event(1, "workflow_started"))
     live.ingest(event(2, "task_started", task_reference="/do/0/a"))
-    live.ingest(event(3, "task_failed", task_reference="/do/0/a", task_name="a", error={"type": "t", "status": 400, "message": "no"}))
+    live.ingest(
+        event(3, "task_failed", task_reference="/do/0/a", task_name="a", error={"type": "t", "status": 400, "message": "no"})
+    )
     live.ingest(event(4, "workflow_failed", error={"type": "t", "status": 400, "message": "no"}))
     status = {"executionId": UID, "attempt": 1, "callback": {"sourceSequence": 4, "owed": list(live.owed.values())}}
     restored = LiveRun.from_status(status)

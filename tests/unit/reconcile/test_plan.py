@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tests.unit.reconcile.conftest import JOB, NOW, UID, Builder, event, job, pod
@@ -225,7 +225,9 @@ class TestEnd:
     def test_an_ended_run_is_kept_until_stigmer_has_it_all(self, observed: Builder, live: LiveRun) -> None:
         live.ingest(event(1, "workflow_completed"), b"{}")
         waiting = observed.launched(live, delivery=Delivery(0, None, 1), now=NOW + timedelta(seconds=1))
-        waiting = replace(waiting, resource={**waiting.resource, "status": {**waiting.status, "callback": {"deliveredSequence": 0}}})
+        waiting = replace(
+            waiting, resource={**waiting.resource, "status": {**waiting.status, "callback": {"deliveredSequence": 0}}}
+        )
         status = written(plan(waiting))
         assert [item["type"] for item in status["callback"]["owed"]] == ["workflow_completed"]
         live.forget_delivered(1)
@@ -239,7 +241,7 @@ class TestEnd:
 
 
 class TestDelete:
-    DELETING: Json = {"deletionTimestamp": "2026-11-21T12:00:00Z", "finalizers": [group.FINALIZER]}
+    DELETING: ClassVar[Json] = {"deletionTimestamp": "2026-11-21T12:00:00Z", "finalizers": [group.FINALIZER]}
 
     def test_a_running_run_is_cancelled_first(self, observed: Builder, live: LiveRun) -> None:
         decision = plan(observed.launched(live, metadata=self.DELETING))
@@ -255,7 +257,9 @@ class TestDelete:
         late = observed.launched(live, metadata=self.DELETING, now=NOW + timedelta(seconds=31))
         assert kinds(plan(late)) == ["DeleteJob", "EndRun"]
         live.conclude(End("Cancelled", NOW))
-        stuck = observed.launched(live, metadata=self.DELETING, delivery=Delivery(0, "down", 1), now=NOW + timedelta(seconds=41))
+        stuck = observed.launched(
+            live, metadata=self.DELETING, delivery=Delivery(0, "down", 1), now=NOW + timedelta(seconds=41)
+        )
         assert kinds(plan(stuck)) == ["DeleteJob", "RemoveFinalizer", "ForgetRun"]
 
     def test_one_that_was_never_launched_goes_at_once(self, observed: Builder) -> None:

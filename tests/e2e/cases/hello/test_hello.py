@@ -14,7 +14,9 @@ def test_a_workflow_is_applied_and_completes_with_its_output(applied: Execution)
     assert status["progress"] == 100
     assert status["workflow"] == "e2e/hello:0.1.0"
     assert status["taskCounts"]["completed"] == 1
-    assert [(task["name"], task["reference"], task["status"]) for task in status["tasks"]] == [("greet", "/do/0/greet", "Completed")]
+    assert [(task["name"], task["reference"], task["status"]) for task in status["tasks"]] == [
+        ("greet", "/do/0/greet", "Completed")
+    ]
     assert {item["type"]: item["status"] for item in status["conditions"]} == {
         "Accepted": "True",
         "Completed": "True",
@@ -37,7 +39,11 @@ def test_its_pod_has_no_rights_and_no_way_to_get_any(applied: Execution) -> None
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert [mount["mountPath"] for mount in container["volumeMounts"]] == ["/etc/workflow-runner", "/var/run/secrets/workflow-runner", "/tmp"]
+    assert [mount["mountPath"] for mount in container["volumeMounts"]] == [
+        "/etc/workflow-runner",
+        "/var/run/secrets/workflow-runner",
+        "/tmp",
+    ]
 
 
 def test_the_list_tells_the_story(applied: Execution) -> None:

@@ -13,7 +13,12 @@ OUTPUT = {"total": sum(range(20))}
 
 
 def _no_job_may_be_made(namespace: Namespace) -> None:
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"count/jobs.batch": "0"}}}
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none"},
+        "spec": {"hard": {"count/jobs.batch": "0"}},
+    }
     namespace.apply(quota)
     namespace.kubectl("wait", "quota/none", "--for=jsonpath={.status.hard}", "--timeout=30s")
 
@@ -47,7 +52,9 @@ def test_killed_mid_run(stigmer: Stigmer, operator: Operator, applied: Execution
     assert first_arrivals == sorted(first_arrivals), "in order"
     by_number = {}
     for event in events:
-        assert by_number.setdefault(event["sequenceNumber"], event["eventType"]) == event["eventType"], "a repeat is the same event"
+        assert by_number.setdefault(event["sequenceNumber"], event["eventType"]) == event["eventType"], (
+            "a repeat is the same event"
+        )
     operator.wait_ready()
 
 
@@ -55,7 +62,15 @@ def test_gone_while_the_pod_ended(stigmer: Stigmer, operator: Operator, applied:
     applied.wait(lambda status: (status.get("taskCounts") or {}).get("completed", 0) >= 3, "three tasks are done")
     operator.stop()
     try:
-        applied.namespace.kubectl("wait", "job", "-l", f"workflowrunner.stigmer.ai/execution={applied.name}", "--for=condition=Complete", "--timeout=90s", timeout=100)
+        applied.namespace.kubectl(
+            "wait",
+            "job",
+            "-l",
+            f"workflowrunner.stigmer.ai/execution={applied.name}",
+            "--for=condition=Complete",
+            "--timeout=90s",
+            timeout=100,
+        )
         assert applied.status["phase"] == "Running"
     finally:
         operator.start()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from tests.e2e.harness.kube import Namespace
 
 Json = dict[str, Any]
 
 YAML = "document: {dsl: 1.0.0, namespace: e2e, name: held, version: 0.1.0}\ndo: [{a: {set: {b: 1}}}]\n"
-DEFINITION: Json = {"document": {"dsl": "1.0.0", "namespace": "e2e", "name": "held", "version": "0.1.0"}, "do": [{"a": {"set": {"b": 1}}}]}
+DEFINITION: Json = {
+    "document": {"dsl": "1.0.0", "namespace": "e2e", "name": "held", "version": "0.1.0"},
+    "do": [{"a": {"set": {"b": 1}}}],
+}
 
 
 def execution(name: str = "held", **spec: Any) -> Json:
@@ -28,9 +30,15 @@ def _resource(kind: str, name: str, spec: Json) -> Json:
 
 AT_CREATION = {
     "no-workflow": (execution(workflow={}), "workflow needs exactly one of definition and yaml"),
-    "two-workflows": (execution(workflow={"yaml": YAML, "definition": DEFINITION}), "workflow needs exactly one of definition and yaml"),
+    "two-workflows": (
+        execution(workflow={"yaml": YAML, "definition": DEFINITION}),
+        "workflow needs exactly one of definition and yaml",
+    ),
     "blank-yaml": (execution(workflow={"yaml": " \n "}), "yaml is blank: write a Serverless Workflow document"),
-    "cancellation-alone": (execution(cancellation={"reason": "why"}), "cancellation says how to cancel and has no meaning without cancelled: true"),
+    "cancellation-alone": (
+        execution(cancellation={"reason": "why"}),
+        "cancellation says how to cancel and has no meaning without cancelled: true",
+    ),
     "long-name": (execution("n" * 64), "may have at most 63 characters"),
     "endpoint-with-scheme": (runner(endpoint="grpc://stigmer:443"), "endpoint is HOST:PORT without a scheme"),
     "endpoint-without-port": (runner(endpoint="stigmer"), "endpoint is HOST:PORT, such as stigmer.example.com:443"),
@@ -42,8 +50,14 @@ AT_CREATION = {
 }
 
 AT_UPDATE = {
-    "another-yaml": (execution(workflow={"yaml": YAML.replace("b: 1", "b: 2")}), "the workflow of an execution cannot be changed"),
-    "yaml-becomes-definition": (execution(workflow={"definition": DEFINITION, "yaml": None}), "the workflow of an execution cannot be changed"),
+    "another-yaml": (
+        execution(workflow={"yaml": YAML.replace("b: 1", "b: 2")}),
+        "the workflow of an execution cannot be changed",
+    ),
+    "yaml-becomes-definition": (
+        execution(workflow={"definition": DEFINITION, "yaml": None}),
+        "the workflow of an execution cannot be changed",
+    ),
     "another-runner": (execution(runnerRef={"name": "other"}), "the runner of an execution cannot be changed"),
     "cancel-taken-back": (execution(cancelled=False), "a cancelled execution stays cancelled"),
 }

@@ -10,10 +10,10 @@ from typing import Any
 
 import grpc
 import pytest
-
 from tests.e2e.cluster import tool
 from tests.e2e.harness.kube import Execution, Namespace
 from tests.e2e.harness.operator import Operator
+
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import command_pb2_grpc, io_pb2
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2, sink_pb2_grpc
 
@@ -58,7 +58,16 @@ def caller(operator: Operator) -> Iterator[Caller]:
     namespace = operator.namespace
     secret = namespace.get("secret", "workflow-runner-sink")
     ca = base64.b64decode(secret["data"]["ca.crt"])
-    command = [tool("kubectl"), "--kubeconfig", namespace.cluster.kubeconfig, "-n", namespace.name, "port-forward", "service/workflow-runner-sink", ":9090"]
+    command = [
+        tool("kubectl"),
+        "--kubeconfig",
+        namespace.cluster.kubeconfig,
+        "-n",
+        namespace.name,
+        "port-forward",
+        "service/workflow-runner-sink",
+        ":9090",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -12,7 +12,9 @@ from tests.e2e.harness.stigmer import API_KEY, Stigmer
 def test_progress_and_tasks_grow_and_stigmer_hears_it_all(stigmer: Stigmer, applied: Execution, operator: Operator) -> None:
     early = applied.wait(lambda status: status.get("tasks") and status["progress"] < 50, "some tasks, not half of them")
     assert early["phase"] == "Running"
-    later = applied.wait(lambda status: status["progress"] > early["progress"] and status["phase"] == "Running", "more progress")
+    later = applied.wait(
+        lambda status: status["progress"] > early["progress"] and status["phase"] == "Running", "more progress"
+    )
     assert len(later["tasks"]) > len(early["tasks"])
     assert later["taskCounts"]["completed"] > early["taskCounts"]["completed"]
 

@@ -1,0 +1,231 @@
+"""The callback client: reports one progress event to Stigmer. Called by relay.py, which decides what comes next.
+
+`ReportProgress` of `ai.stigmer.workflow.runner.v1.WorkflowRunnerCommandController`, with the API key as
+a Bearer token, over TLS unless a destination says otherwise. There is no way to switch verification off.
+
+    DeliveryFailed (Temporary)   not taken for now: unreachable, overloaded, out of time; try again
+    DeliveryRefused              answered and not taken: this event will be refused again
+    └── DestinationRefused       nothing would be taken: a wrong key, or no such service at this address
+
+Neither these errors, nor what they were raised from, nor a log line holds the key: not even when the
+server quotes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass, field
+
+import grpc
+import grpc.aio
+from pydantic import SecretStr
+
+from workflow_runner import telemetry
+from workflow_runner.errors import Temporary, WorkflowRunnerError
+from workflow_runner.proto.ai.stigmer.workflow.runner.v1.command_pb2_grpc import WorkflowRunnerCommandControllerStub
+from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import ProgressAckResponse, WorkflowProgressEvent
+
+log = logging.getLogger(__name__)
+
+# gRPC servers take messages up to 4 MiB unless told otherwise; headroom for framing and metadata.
+LARGEST_EVENT_BYTES = 4 * 1024 * 1024 - 16 * 1024
+MOST_DETAIL = 500
+
+_RETRYABLE = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+        # From a server or a proxy on the way that gave up; our own cancellation is no status.
+        grpc.StatusCode.CANCELLED,
+    }
+)
+_REFUSES_ALL = {
+    grpc.StatusCode.UNAUTHENTICATED: "stigmer.unauthenticated",
+    grpc.StatusCode.PERMISSION_DENIED: "stigmer.permission-denied",
+    grpc.StatusCode.UNIMPLEMENTED: "stigmer.unimplemented",
+}
+_HINTS = {
+    grpc.StatusCode.UNAUTHENTICATED: "check the API key in the Secret that spec.stigmer names",
+    grpc.StatusCode.PERMISSION_DENIED: "check what the API key may do",
+    grpc.StatusCode.UNIMPLEMENTED: "check the endpoint: no progress service answers there",
+}
+_OPTIONS: list[tuple[str, int]] = [
+    # Servers tolerate a ping each five minutes by default and answer more with GOAWAY. Setting it
+    # also makes Linux give a connection up when sent bytes stay unacknowledged for the time-out.
+    ("grpc.keepalive_time_ms", 300_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    # The relay owns one client a destination; a connection shared behind its back would keep a
+    # closed client's failures.
+    ("grpc.use_local_subchannel_pool", 1),
+    # Attempts are counted here, not by gRPC's own transparent policy.
+    ("grpc.enable_retries", 0),
+]
+
+
+class DeliveryFailed(Temporary):
+    """No attempt got the event across; the next round may. `status` is gRPC's name for the last reason."""
+
+    code = "stigmer.unavailable"
+
+    def __init__(self, message: str, *, status: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class DeliveryRefused(WorkflowRunnerError):
+    """Stigmer answered and did not take the event. `status` is gRPC's name, or "OK" for `success: false`."""
+
+    code = "stigmer.refused"
+
+    def __init__(self, message: str, *, status: str, code: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.status = status
+
+
+class DestinationRefused(DeliveryRefused):
+    """Stigmer takes nothing from us, whatever the event: the key, or the address, has to be mended first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where events go, and as whom. Equal destinations share one client.
+
+    `endpoint` is HOST:PORT. An empty key sends no `authorization`. `ca_pem` (PEM) replaces the system's
+    roots and goes with TLS only.
+    """
+
+    endpoint: str
+    api_key: SecretStr
+    use_tls: bool = True
+    ca_pem: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Full jitter: before try n+1 a time drawn evenly from 0 to `first` · 2ⁿ⁻¹ seconds, never above `most`."""
+
+    first: float
+    most: float
+
+    def seconds(self, failures: int) -> float:
+        """How long to wait after this many failures in a row (from 1)."""
+        return random.uniform(0, min(self.most, self.first * 2.0 ** min(failures - 1, 30)))  # noqa: S311 - jitter, not a secret
+
+
+class CallbackClient:
+    """Reports events to one destination over one connection; use it from one event loop, and close it."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        *,
+        attempts: int = 3,
+        deadline_seconds: float = 10.0,
+        backoff: Backoff = Backoff(first=0.25, most=5.0),
+    ) -> None:
+        """`deadline_seconds` is for one attempt; connecting counts."""
+        self.destination = destination
+        self._attempts = attempts
+        self._deadline = deadline_seconds
+        self._backoff = backoff
+        telemetry.conceal(destination.api_key.get_secret_value())
+        self._channel = _open(destination)
+        self._stub = WorkflowRunnerCommandControllerStub(self._channel)
+
+    async def report(self, event: WorkflowProgressEvent) -> None:
+        """Deliver one event, in up to `attempts` attempts with backoff and jitter between them.
+
+        Returns when Stigmer has taken it (or says that it has it already). Raises DeliveryFailed,
+        DeliveryRefused or DestinationRefused.
+        """
+        if (size := event.ByteSize()) > LARGEST_EVENT_BYTES:
+            raise DeliveryRefused(
+                f"event {event.sequence_number} ({event.event_type}) has {size} bytes, above {LARGEST_EVENT_BYTES}",
+                status="RESOURCE_EXHAUSTED",
+                code="stigmer.event-too-large",
+            )
+        for attempt in range(1, self._attempts + 1):
+            answer = await self._attempt(event)
+            if isinstance(answer, ProgressAckResponse):
+                if answer.success:
+                    return
+                raise self._refused(event, answer.message)
+            if answer.code() is grpc.StatusCode.ALREADY_EXISTS:
+                return
+            if attempt == self._attempts or answer.code() not in _RETRYABLE:
+                raise self._translated(event, answer, attempt) from answer
+            log.debug("attempt %d of %d to reach Stigmer failed: %s", attempt, self._attempts, answer.code().name)
+            await asyncio.sleep(self._backoff.seconds(attempt))
+
+    async def close(self) -> None:
+        """Close the connection; calls under way are cancelled."""
+        await self._channel.close()
+
+    async def _attempt(self, event: WorkflowProgressEvent) -> ProgressAckResponse | grpc.aio.AioRpcError:
+        """One call. An error is returned and not raised, so that nothing raised later carries the original, whose
+        frames hold the metadata, as its context."""
+        try:
+            answer: ProgressAckResponse = await self._stub.ReportProgress(
+                event, timeout=self._deadline, metadata=_metadata(self.destination.api_key)
+            )
+        except grpc.aio.AioRpcError as error:
+            return self._clean(error)
+        return answer
+
+    def _clean(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """The error without the server's metadata, and without the key should the server have quoted it."""
+        empty = grpc.aio.Metadata()
+        return grpc.aio.AioRpcError(
+            error.code(), empty, empty, self._without_key(error.details()), self._without_key(error.debug_error_string())
+        )
+
+    def _without_key(self, text: str | None) -> str:
+        key = self.destination.api_key.get_secret_value()
+        text = text or ""
+        return telemetry.redact(text.replace(key, telemetry.REDACTED) if key else text)
+
+    def _refused(self, event: WorkflowProgressEvent, message: str) -> DeliveryRefused:
+        said = self._without_key(message)[:MOST_DETAIL] or "it gave no reason"
+        return DeliveryRefused(f"{self._told(event)} was refused (success: false): {said}", status="OK")
+
+    def _translated(self, event: WorkflowProgressEvent, error: grpc.aio.AioRpcError, attempts: int) -> WorkflowRunnerError:
+        status, hint = error.code(), _HINTS.get(error.code())
+        said = f"{status.name}: {(error.details() or 'no details')[:MOST_DETAIL]}"
+        if status in _REFUSES_ALL:
+            text = f"{self.destination.endpoint} refuses our events: {said}"
+            return DestinationRefused(text, status=status.name, code=_REFUSES_ALL[status], hint=hint)
+        if status in _RETRYABLE:
+            text = f"{self._told(event)} was not delivered in {attempts} attempts: {said}"
+            return DeliveryFailed(text, status=status.name, hint=_tls_hint(error, self.destination))
+        return DeliveryRefused(f"{self._told(event)} was refused: {said}", status=status.name)
+
+    def _told(self, event: WorkflowProgressEvent) -> str:
+        return f"event {event.sequence_number} ({event.event_type}) for {self.destination.endpoint}"
+
+
+def _open(destination: Destination) -> grpc.aio.Channel:
+    if not destination.use_tls:
+        return grpc.aio.insecure_channel(destination.endpoint, options=_OPTIONS)
+    credentials = grpc.ssl_channel_credentials(root_certificates=destination.ca_pem)
+    return grpc.aio.secure_channel(destination.endpoint, credentials, options=_OPTIONS)
+
+
+def _metadata(key: SecretStr) -> tuple[tuple[str, str], ...]:
+    value = key.get_secret_value()
+    return (("authorization", f"Bearer {value}"),) if value else ()
+
+
+def _tls_hint(error: grpc.aio.AioRpcError, destination: Destination) -> str | None:
+    text = (error.details() or "").lower()
+    if destination.use_tls and ("certificate" in text or "ssl" in text or "handshake" in text):
+        return "the server's certificate was not accepted, or it does not speak TLS: check caBundle and useTLS"
+    return None
