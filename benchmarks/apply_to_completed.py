@@ -64,9 +64,7 @@ def _print(jobs: list[float], runs: list[float]) -> None:
     job, run = statistics.median(jobs), statistics.median(runs)
     print(f"bare Job   p50 {job:.2f} s   min {min(jobs):.2f}   max {max(jobs):.2f}   n {len(jobs)}")
     print(f"execution  p50 {run:.2f} s   min {min(runs):.2f}   max {max(runs):.2f}")
-    print(
-        f"ratio of the medians {run / job:.2f}   median of the pairs' ratios {statistics.median(ratios):.2f}   difference {run - job:+.2f} s"
-    )
+    print(f"ratio of the medians {run / job:.2f}, of the pairs {statistics.median(ratios):.2f}; difference {run - job:+.2f} s")
 
 
 def _stages(cluster: Cluster, names: list[str]) -> None:

@@ -26,7 +26,8 @@ class Stigmer(Resource):
                 field_path=".endpoint",
             ),
             Rule(
-                "self.endpoint.contains('://') || self.endpoint.matches('^([A-Za-z0-9.-]+|\\\\[[0-9A-Fa-f:]+\\\\]):[0-9]{1,5}$')",
+                "self.endpoint.contains('://') "
+                "|| self.endpoint.matches('^([A-Za-z0-9.-]+|\\\\[[0-9A-Fa-f:]+\\\\]):[0-9]{1,5}$')",
                 "endpoint is HOST:PORT, such as stigmer.example.com:443",
                 field_path=".endpoint",
             ),

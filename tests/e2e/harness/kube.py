@@ -92,8 +92,9 @@ class Execution:
         return self.wait(until, f"phase {' or '.join(phases)}", seconds)
 
     def condition(self, kind: str) -> Json:
-        [found] = [item for item in self.status.get("conditions", []) if item["type"] == kind]
-        return found
+        found: list[Json] = [item for item in self.status.get("conditions", []) if item["type"] == kind]
+        assert len(found) == 1, f"{self.name} has {len(found)} conditions {kind}"
+        return found[0]
 
     def pods(self) -> list[Json]:
         return self.namespace.list("pods", "-l", f"workflowrunner.stigmer.ai/execution={self.name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.e2e.cluster import Cluster, ensure_image, progress, tool
 from tests.e2e.cluster.cache import REPOSITORY
@@ -63,15 +64,8 @@ def install(cluster: Cluster) -> Operator:
     progress("installing the chart")
     # Helm installs CRDs but never upgrades them, and a kept cluster may have older ones.
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", REPOSITORY / "charts" / "workflow-runner" / "crds")
-    command = [
-        tool("helm"),
-        "--kubeconfig",
-        cluster.kubeconfig,
-        "upgrade",
-        "--install",
-        RELEASE,
-        REPOSITORY / "charts" / "workflow-runner",
-    ]
+    command: list[str | Path] = [tool("helm"), "--kubeconfig", cluster.kubeconfig, "upgrade", "--install", RELEASE]
+    command.append(REPOSITORY / "charts" / "workflow-runner")
     run([*command, "--namespace", NAMESPACE, "--create-namespace", "--values", "-"], stdin=json.dumps(values), timeout=120)
     operator = Operator(namespace, image)
     operator.start()

@@ -50,7 +50,7 @@ def test_killed_mid_run(stigmer: Stigmer, operator: Operator, applied: Execution
     assert sorted(set(numbers)) == list(range(1, max(numbers) + 1)), "every event arrived"
     first_arrivals = list(dict.fromkeys(numbers))
     assert first_arrivals == sorted(first_arrivals), "in order"
-    by_number = {}
+    by_number: dict[str, str] = {}
     for event in events:
         assert by_number.setdefault(event["sequenceNumber"], event["eventType"]) == event["eventType"], (
             "a repeat is the same event"

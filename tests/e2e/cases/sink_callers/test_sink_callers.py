@@ -58,16 +58,8 @@ def caller(operator: Operator) -> Iterator[Caller]:
     namespace = operator.namespace
     secret = namespace.get("secret", "workflow-runner-sink")
     ca = base64.b64decode(secret["data"]["ca.crt"])
-    command = [
-        tool("kubectl"),
-        "--kubeconfig",
-        namespace.cluster.kubeconfig,
-        "-n",
-        namespace.name,
-        "port-forward",
-        "service/workflow-runner-sink",
-        ":9090",
-    ]
+    command = [str(tool("kubectl")), "--kubeconfig", str(namespace.cluster.kubeconfig), "-n", namespace.name]
+    command += ["port-forward", "service/workflow-runner-sink", ":9090"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
