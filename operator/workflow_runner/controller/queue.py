@@ -7,6 +7,7 @@ number of executions, since a key is in it once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import random
 from collections.abc import Awaitable, Callable
@@ -23,12 +24,13 @@ Reconcile = Callable[[str], Awaitable[float | None]]
 
 
 class KeyedQueue:
-    """Keys waiting for their reconcile, some of them until a later time."""
+    """Keys waiting for their reconcile, some of them until a later time, some until theirs at work is done."""
 
     def __init__(self) -> None:
         self._due: dict[str, float] = {}
         self._heap: list[tuple[float, str]] = []
         self._busy: set[str] = set()
+        self._waiting: set[str] = set()
         self._failures: dict[str, int] = {}
         self._wake = asyncio.Event()
 
@@ -56,51 +58,43 @@ class KeyedQueue:
             self._busy.add(key)
             try:
                 after = await reconcile(key)
-            except Exception as error:
-                count = self._failures[key] = self._failures.get(key, 0) + 1
-                after = min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** min(count - 1, 16)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-                log.warning(
-                    "reconcile failed; it is tried again",
-                    key=key,
-                    again_in=round(after, 2),
-                    error=repr(error),
-                    exc_info=count > 2,
-                )
+            except Exception as error:  # noqa: BLE001 - one resource's failure must not end the others' reconciling
+                after = self._backoff(key, error)
             else:
                 self._failures.pop(key, None)
             finally:
-                self._busy.discard(key)
-                self._wake.set()
+                self._release(key)
             if after is not None:
                 self.add(key, after)
+
+    def _backoff(self, key: str, error: Exception) -> float:
+        count = self._failures[key] = self._failures.get(key, 0) + 1
+        after = min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** min(count - 1, 16)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        log.warning(
+            "reconcile failed; it is tried again", key=key, again_in=round(after, 2), error=repr(error), exc_info=count > 2
+        )
+        return after
+
+    def _release(self, key: str) -> None:
+        self._busy.discard(key)
+        if key in self._waiting:
+            self._waiting.discard(key)
+            heapq.heappush(self._heap, (self._due[key], key))
+            self._wake.set()
 
     async def _next(self) -> str:
         loop = asyncio.get_running_loop()
         while True:
-            held: list[tuple[float, str]] = []
-            found: str | None = None
             while self._heap and self._heap[0][0] <= loop.time():
                 due, key = heapq.heappop(self._heap)
-                if self._due.get(key) != due:
+                if self._due.get(key) != due or key in self._waiting:
                     continue
                 if key in self._busy:
-                    held.append((due, key))
+                    self._waiting.add(key)
                     continue
-                found = key
-                break
-            for item in held:
-                heapq.heappush(self._heap, item)
-            if found is not None:
-                del self._due[found]
-                return found
-            await self._sleep(loop, bool(held))
-
-    async def _sleep(self, loop: asyncio.AbstractEventLoop, held: bool) -> None:
-        self._wake.clear()
-        upcoming = [due for due, _ in self._heap[:1] if not held]
-        timeout = max(0.0, upcoming[0] - loop.time()) if upcoming else None
-        try:
-            async with asyncio.timeout(timeout):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+                del self._due[key]
+                return key
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._heap[0][0] - loop.time()) if self._heap else None):
+                    await self._wake.wait()

@@ -104,3 +104,30 @@ async def test_what_reconcile_asks_for_happens() -> None:
     await asyncio.wait_for(twice.wait(), 5)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_long_reconcile_holds_up_neither_other_keys_nor_its_own_repeat() -> None:
+    queue, let_go, other, repeated = KeyedQueue(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+    rounds = 0
+
+    async def reconcile(key: str) -> None:
+        nonlocal rounds
+        if key == "other":
+            other.set()
+            return
+        rounds += 1
+        if rounds == 2:
+            repeated.set()
+            return
+        queue.add("long")
+        queue.add("other", after=0.02)
+        await let_go.wait()
+
+    queue.add("long")
+    task = asyncio.create_task(queue.run(reconcile, workers=2))
+    await asyncio.wait_for(other.wait(), 5)
+    assert rounds == 1
+    let_go.set()
+    await asyncio.wait_for(repeated.wait(), 5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
