@@ -38,6 +38,7 @@ class PodSettings:
     execution_uid: str
     execution_id: str
     attempt: int
+    workflow_name: str
     sink_endpoint: str
     sink_ca: bytes
     sink_token_file: Path
@@ -71,6 +72,7 @@ def pod_settings(environment: Mapping[str, str]) -> PodSettings:
         execution_uid=_required(environment, "WORKFLOW_RUNNER_EXECUTION_UID", "the execution's uid"),
         execution_id=_required(environment, "WORKFLOW_RUNNER_EXECUTION_ID", "the run's id"),
         attempt=int(attempt),
+        workflow_name=environment.get("WORKFLOW_RUNNER_WORKFLOW_NAME", ""),
         sink_endpoint=_required(environment, "WORKFLOW_RUNNER_SINK_ENDPOINT", "HOST:PORT of the operator's sink"),
         sink_ca=_required(environment, "WORKFLOW_RUNNER_SINK_CA", "the sink's CA certificate").encode(),
         sink_token_file=Path(_required(environment, "WORKFLOW_RUNNER_SINK_TOKEN_FILE", "the projected token")),

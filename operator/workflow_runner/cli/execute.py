@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from workflow_runner.dsl.diagnostics import DocumentErrors
-from workflow_runner.hosts.reporter import DesiredState, Reporter
 
 from workflow_runner import telemetry
 from workflow_runner.errors import InvalidInput
 from workflow_runner.hosts.events import fits
 from workflow_runner.hosts.local import LocalRun, Source
+from workflow_runner.hosts.reporter import DesiredState, Reporter
 from workflow_runner.interpreter.events import Event, EventType
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted
 from workflow_runner.launchers.payload import Payload, unpack
@@ -32,8 +32,6 @@ COMPLETED, FAULTED, INVALID, CANCELLED, INTERRUPTED = 0, 1, 2, 3, 143
 FIRST_ANSWER_SECONDS = 10.0
 LAST_ACKNOWLEDGEMENT_SECONDS = 30.0
 TERMINATION_MESSAGE_BYTES = 4096
-MAX_OUTPUT = 256 * 1024
-"""Bytes of JSON; a larger output is not sent to the operator."""
 
 
 def execute(*, input_file: Path, digest: str) -> int:
@@ -78,6 +76,7 @@ class _Pod:
             execution_uid=settings.execution_uid,
             execution_id=settings.execution_id,
             attempt=settings.attempt,
+            workflow_name=settings.workflow_name,
             on_desired_state=self._steer,
             counts=lambda: self._local.counts,
         )
@@ -118,10 +117,8 @@ class _Pod:
             return INVALID, {"phase": "Failed", "message": text[:1000]}
         match outcome:
             case Completed(output):
-                known = fits(output, MAX_OUTPUT)
-                if known:
-                    self._reporter.output(json.dumps(output).encode())
-                return COMPLETED, {"phase": "Completed"} | ({"output": output} if known else {})
+                small = fits(output, TERMINATION_MESSAGE_BYTES)
+                return COMPLETED, {"phase": "Completed"} | ({"output": output} if small else {})
             case Faulted(problem):
                 return FAULTED, {"phase": "Failed", "error": problem.to_dict()}
             case Cancelled(reason):

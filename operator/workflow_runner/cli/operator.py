@@ -72,9 +72,9 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
 
     queue, store, validator = KeyedQueue(), Store(), Validator()
     relay = Relay(changed=queue.add)
-    runs = Runs(relay, queue.add)
+    runs = Runs(relay, queue.add, store.has_ended)
     sink = SinkService(runs, Identities(cluster, known_pod=store.pod_by_uid, known_job=store.job))
-    server = build_server(sink, f"0.0.0.0:{settings.grpc_port}", server_credentials(authority, list(dict.fromkeys(names))))
+    server, _ = build_server(sink, f"0.0.0.0:{settings.grpc_port}", server_credentials(authority, list(dict.fromkeys(names))))
     reconciler = Reconciler(
         cluster=cluster,
         store=store,
@@ -99,6 +99,7 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         ready={"watches": lambda: None if watching.is_set() else "the watches have not started"},
     )
     await server.start()
+    await validator.warm()
     log.info("operator started", namespace=namespace, sink=endpoint, image=settings.image)
     watches = kopf.operator(
         registry=build_registry(store, queue), settings=build_settings(), clusterwide=True, stop_flag=stop, ready_flag=watching

@@ -69,7 +69,7 @@ class KeyedQueue:
 
     def _backoff(self, key: str, error: Exception) -> float:
         count = self._failures[key] = self._failures.get(key, 0) + 1
-        after = min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** min(count - 1, 16)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        after: float = min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** min(count - 1, 16)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         log.warning(
             "reconcile failed; it is tried again", key=key, again_in=round(after, 2), error=repr(error), exc_info=count > 2
         )

@@ -231,7 +231,7 @@ class Reconciler:
         run = LiveRun(execution_id=execution_id, attempt=attempt)
         run.desired = desired_of(observed)
         if isinstance(observed.checked, Accepted):
-            run.workflow_name = observed.checked.workflow.split("/", 1)[1].rsplit(":", 1)[0]
+            run.workflow_name = observed.checked.workflow_name
         destination = None
         if observed.runner is not None:
             destination = await self._destinations.of_runner(observed.runner)

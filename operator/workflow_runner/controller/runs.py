@@ -20,13 +20,15 @@ _ANSWERS = {"accepted": "Accepted", "applied": "Applied", "refused": "Refused"}
 
 class Runs:
     """LiveRuns by execution uid. `changed(uid)` is called when a run needs its reconcile, `published(uid)`
-    when its pod is to be told something."""
+    when its pod is to be told something;
+    `ended(uid)` says whether the execution's status is a terminal one."""
 
-    def __init__(self, relay: Relay, changed: Callable[[str], None]) -> None:
+    def __init__(self, relay: Relay, changed: Callable[[str], None], ended: Callable[[str], bool]) -> None:
         self._runs: dict[str, LiveRun] = {}
         self._relay = relay
         self._relayed: set[str] = set()
         self._changed = changed
+        self.has_ended = ended
         self.published: Callable[[str], None] = lambda uid: None
 
     def get(self, uid: str) -> LiveRun | None:
@@ -34,13 +36,14 @@ class Runs:
         return self._runs.get(uid)
 
     def begin(self, uid: str, run: LiveRun, destination: Destination | None, *, delivered: int) -> None:
-        """Keeps a run; with a destination its events go there, those owed from before first."""
+        """Keeps a run; with a destination its events go there. What is owed from before an operator's restart
+        goes first where the run has ended; a live pod tells it again itself, and more."""
         self._runs[uid] = run
         if destination is not None:
             self._relay.track(uid, destination, delivered)
             self._relayed.add(uid)
-            for event in run.owed_events():
-                self._relay.offer(uid, event)
+            if run.end is not None:
+                self._offer_owed(uid, run)
         self.published(uid)
 
     def take(self, uid: str, pod: str, batch: sink_pb2.ProgressBatch) -> int:
@@ -49,7 +52,7 @@ class Runs:
         if not run.pod_is(pod):
             return 0
         for event in batch.events:
-            if run.ingest(event, batch.output_json):
+            if run.ingest(event, batch.output_json) or event.sequence_number <= run.source_sequence:
                 self._offer(uid, run.outward(event))
         if batch.HasField("counts"):
             counts = batch.counts
@@ -70,7 +73,13 @@ class Runs:
     def conclude(self, uid: str, end: End) -> None:
         """The operator itself found the run ended."""
         run = self._runs[uid]
+        self._offer_owed(uid, run)
         self._offer(uid, run.outward(run.conclude(end)))
+
+    def _offer_owed(self, uid: str, run: LiveRun) -> None:
+        """The relay knows what it has already."""
+        for event in run.owed_events():
+            self._offer(uid, event)
 
     def desire(self, uid: str, desired: Desired) -> None:
         """What the run shall do from now on."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from workflow_runner.crd import group
+from workflow_runner.crd.execution import TERMINAL_PHASES
 
 Json = dict[str, Any]
 
@@ -30,6 +31,11 @@ class Store:
         known = self.executions.get(uid)
         if known is None or _version(known) <= _version(resource):
             self.executions[uid] = _slim(resource)
+
+    def has_ended(self, uid: str) -> bool:
+        """Whether an execution's status is a terminal one."""
+        status = self.executions.get(uid, {}).get("status") or {}
+        return status.get("phase") in TERMINAL_PHASES
 
     def see_runner(self, resource: Json, *, deleted: bool) -> None:
         """Takes in a runner."""

@@ -55,6 +55,10 @@ class Validator:
                 "The document cannot be checked", "checking it took more memory than is allowed", "document.too-costly"
             )
 
+    async def warm(self) -> None:
+        """Starts a child and has it import what it needs, so that the first document does not wait for that."""
+        await self.check(Payload("", None, "warm-up"))
+
     def close(self) -> None:
         """Ends the children, at work or not."""
         self._pool.stop()

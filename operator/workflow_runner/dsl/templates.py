@@ -8,7 +8,7 @@ comes from, so that a message about an expression can say file, line and column.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -36,16 +36,22 @@ class Literal:
 class Expression:
     """One jq program of the document, compared by identity.
 
-    `source` is the program without its `${ }`; `variables` are the names (without `$`) that it mentions
-    and that exist where it stands, sorted; `key` is the same for equal programs over equal variables;
-    `pointer` and `position` say where the string that holds it stands.
+    `source` is the program without its `${ }`. `variables` are the names (without `$`) that it mentions and
+    that exist where it stands, sorted; `secrets` are the secrets it needs. `key` is the same for equal
+    programs over equal variables. `pointer` is the place of the string that holds it; `position` is where
+    the program begins when `exact`, otherwise where its string begins (several lines, or escapes).
     """
 
     source: str
-    variables: tuple[str, ...]
-    key: str
-    pointer: str
-    position: Position
+    variables: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    pointer: str = ""
+    position: Position = NOWHERE
+    exact: bool = False
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", "\0".join((self.source, *self.variables)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

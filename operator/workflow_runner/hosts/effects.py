@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from workflow_runner.calls import Calls
-from workflow_runner.dsl.templates import Json
+from workflow_runner.dsl.templates import Expression, Json
+from workflow_runner.expressions.stub import evaluate
 from workflow_runner.hosts.hold import Hold
 from workflow_runner.interpreter.effects import Call
 from workflow_runner.interpreter.events import Event
@@ -60,6 +61,10 @@ class LocalEffects:
     async def call(self, request: Call) -> Json:
         """Carry out a call in this process."""
         return await self._calls.call(request.protocol, request.arguments, idempotency_key=request.idempotency_key)
+
+    async def evaluate(self, expression: Expression, data: Json, variables: Mapping[str, Json]) -> Json:
+        """Evaluate a program that may not end by itself, in a process that can be killed."""
+        return await asyncio.to_thread(evaluate, expression, data, variables)
 
     async def close(self) -> None:
         """Close connections."""

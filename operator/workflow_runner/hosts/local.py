@@ -17,7 +17,7 @@ from importlib.metadata import version
 from workflow_runner.dsl.model import Workflow
 from workflow_runner.dsl.problems import RUNTIME, VALIDATION, Problem
 from workflow_runner.dsl.templates import Json
-from workflow_runner.errors import Internal, WorkflowRunnerError
+from workflow_runner.errors import Internal, InvalidDocument, WorkflowRunnerError
 from workflow_runner.expressions.documents import read_document
 from workflow_runner.hosts.effects import LocalEffects
 from workflow_runner.hosts.hold import Hold
@@ -65,7 +65,9 @@ class LocalRun:
         self._frame = start_from or WorkflowFrame(raw_input=input_, started_at=datetime.now(UTC))
         self._hold = Hold(self._tell)
         self._effects = LocalEffects(self._hold, self._take)
-        self._task: asyncio.Task[Outcome] | None = None
+        self._task: asyncio.Task[None] | None = None
+        # Once the end is told it stands, also when a cancel comes before the task has wound up.
+        self._outcome: Outcome | None = None
         self._cancel_reason: str | None = None
 
     @property
@@ -84,12 +86,17 @@ class LocalRun:
         return self._frame.progress
 
     @property
+    def workflow_name(self) -> str:
+        """The document's name; empty until it is read."""
+        return self._workflow.document.name if isinstance(self._workflow, Workflow) else ""
+
+    @property
     def frame(self) -> WorkflowFrame:
         """The state of the run; between two awaits it is whole and may be written down."""
         return self._frame
 
     def pause(self, reason: str = "") -> None:
-        """Hold before the next task, and at the end of a running wait; a running call finishes first."""
+        """Hold before the next task, or inside a running wait; a running call finishes first."""
         self._hold.ask(reason)
 
     def resume(self) -> None:
@@ -109,7 +116,7 @@ class LocalRun:
     async def run(self) -> Outcome:
         """Read the document where that is still to be done, run it, and tell how it ended.
 
-        Raises DocumentErrors for a document that is not valid, InvalidInput for a state of another
+        Raises InvalidDocument for a document that is not valid, InvalidInput for a state of another
         document, and whatever a bug of ours raises; all of these are told as workflow_failed before.
         Call it once.
         """
@@ -123,16 +130,18 @@ class LocalRun:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             await self._effects.close()
-        if self._task.cancelled():
+        if self._outcome is None:
+            if not self._task.cancelled():
+                self._task.result()  # raises what the story raised
             reason = self._cancel_reason or ""
             self._tell(EventType.WORKFLOW_CANCELLED, reason)
-            return Cancelled(reason)
-        return self._task.result()
+            self._outcome = Cancelled(reason)
+        return self._outcome
 
-    async def _story(self) -> Outcome:
+    async def _story(self) -> None:
         try:
             workflow = await self._read()
-            return await interpret(
+            self._outcome = await interpret(
                 workflow,
                 self._frame,
                 self._effects,
@@ -141,7 +150,7 @@ class LocalRun:
                 secrets=self._secrets,
                 version=version("workflow-runner"),
             )
-        except DocumentErrors as error:
+        except InvalidDocument as error:
             self._fail(Problem.standard(VALIDATION, str(error)), error.code)
             raise
         except WorkflowRunnerError as error:
@@ -154,15 +163,18 @@ class LocalRun:
 
     async def _read(self) -> Workflow:
         source = self._workflow
+        self._tell_beginning(EventType.WORKFLOW_STARTED)
         if isinstance(source, Workflow):
-            if not self._continued:
-                self._tell(EventType.WORKFLOW_STARTED)
             return source
-        self._tell(EventType.WORKFLOW_STARTED)
-        self._tell(EventType.WORKFLOW_VALIDATING)
-        workflow = await asyncio.to_thread(read_document, source.text, source.file)
-        self._tell(EventType.WORKFLOW_VALIDATED)
+        self._tell_beginning(EventType.WORKFLOW_VALIDATING)
+        self._workflow = workflow = await asyncio.to_thread(read_document, source.text, source.file)
+        self._tell_beginning(EventType.WORKFLOW_VALIDATED)
         return workflow
+
+    def _tell_beginning(self, type_: EventType) -> None:
+        """A run that goes on has told its beginning already."""
+        if not self._continued:
+            self._tell(type_)
 
     def _fail(self, problem: Problem, code: str) -> None:
         event = Event(EventType.WORKFLOW_FAILED, datetime.now(UTC), self._frame.progress)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
-from workflow_runner.dsl.model import Task
-from workflow_runner.dsl.problems import WorkflowFault
-from workflow_runner.dsl.templates import ArrayTemplate, Expression, Json, Literal, ObjectTemplate, Template
+from workflow_runner.dsl.model import Duration, Task
+from workflow_runner.expressions.stub import is_bounded,evaluate,duration_from_json
+from workflow_runner.dsl.problems import EXPRESSION, Problem, WorkflowFault
+from workflow_runner.dsl.templates import Expression, Json, Literal, ObjectTemplate, Template
 from workflow_runner.interpreter.frames import TaskFrame
 from workflow_runner.interpreter.moments import descriptor
 from workflow_runner.interpreter.run import Run
@@ -84,7 +86,18 @@ class Scope:
     async def expression(self, expression: Expression, data: Json) -> Json:
         """Evaluate a program over `data`. Raises WorkflowFault (`expression`, 400)."""
         variables = {name: self._variable(name) for name in expression.variables}
-        XXX
+        if is_bounded(expression):
+            return evaluate(expression, data, variables)
+        return await self._run.effects.evaluate(expression, data, variables)
+
+    async def duration(self, duration: Duration, data: Json) -> timedelta:
+        """A duration, evaluated where it is an expression. Raises WorkflowFault (`expression`, 400)."""
+        if isinstance(duration, timedelta):
+            return duration
+        try:
+            return duration_from_json(await self.expression(duration, data))
+        except ValueError as error:
+            raise WorkflowFault(Problem.standard(EXPRESSION, f"{duration.source!r} gave no duration: {error}")) from error
 
     def _variable(self, name: str) -> Json:
         if name in self._names:

@@ -68,3 +68,7 @@ class Effects(Protocol):
     async def call(self, request: Call) -> Json:
         """Carry out a side effect and give its output. Raises Fault."""
         ...
+
+    async def evaluate(self, expression: Expression, data: Json, variables: Mapping[str, Json]) -> Json:
+        """Evaluate a program that may not end by itself, where it can be stopped. Raises WorkflowFault."""
+        ...

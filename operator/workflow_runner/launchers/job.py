@@ -43,7 +43,16 @@ def job_name(execution: str, uid: str, attempt: int) -> str:
 
 
 def build_job(
-    *, settings: LaunchSettings, name: str, namespace: str, uid: str, execution_id: str, attempt: int, digest: str, packed: str
+    *,
+    settings: LaunchSettings,
+    name: str,
+    namespace: str,
+    uid: str,
+    execution_id: str,
+    attempt: int,
+    workflow: str,
+    digest: str,
+    packed: str,
 ) -> dict[str, Any]:
     """The manifest. Exit codes 1 to 3 are the run's own word and end the Job; a drained node does not count."""
     labels = {
@@ -83,13 +92,15 @@ def build_job(
             },
             "template": {
                 "metadata": {"labels": labels, "annotations": {group.ANNOTATION_INPUT: packed}},
-                "spec": _pod_spec(settings, uid, execution_id, attempt, digest),
+                "spec": _pod_spec(settings, uid, execution_id, attempt, workflow, digest),
             },
         },
     }
 
 
-def _pod_spec(settings: LaunchSettings, uid: str, execution_id: str, attempt: int, digest: str) -> dict[str, Any]:
+def _pod_spec(
+    settings: LaunchSettings, uid: str, execution_id: str, attempt: int, workflow: str, digest: str
+) -> dict[str, Any]:
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -112,6 +123,7 @@ def _pod_spec(settings: LaunchSettings, uid: str, execution_id: str, attempt: in
                     {"name": "WORKFLOW_RUNNER_EXECUTION_UID", "value": uid},
                     {"name": "WORKFLOW_RUNNER_EXECUTION_ID", "value": execution_id},
                     {"name": "WORKFLOW_RUNNER_ATTEMPT", "value": str(attempt)},
+                    {"name": "WORKFLOW_RUNNER_WORKFLOW_NAME", "value": workflow},
                     {"name": "WORKFLOW_RUNNER_SINK_ENDPOINT", "value": settings.sink.endpoint},
                     {"name": "WORKFLOW_RUNNER_SINK_CA", "value": settings.sink.ca_pem},
                     {"name": "WORKFLOW_RUNNER_SINK_TOKEN_FILE", "value": f"{TOKEN_FOLDER}/token"},

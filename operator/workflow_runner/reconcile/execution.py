@@ -172,6 +172,7 @@ def launch(o: Observed) -> Plan | None:
         uid=o.uid,
         execution_id=o.uid,
         attempt=attempt,
+        workflow=o.checked.workflow_name,
         digest=o.checked.digest,
         packed=o.checked.packed,
     )

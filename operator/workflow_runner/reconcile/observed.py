@@ -22,6 +22,11 @@ class Accepted:
     digest: str
     packed: str
 
+    @property
+    def workflow_name(self) -> str:
+        """The name alone, of `namespace/name:version`."""
+        return self.workflow.split("/", 1)[-1].rsplit(":", 1)[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:

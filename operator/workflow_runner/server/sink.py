@@ -33,6 +33,14 @@ _STATES = {
     "Cancel": sink_pb2.WatchResponse.DESIRED_STATE_CANCEL,
 }
 
+ALL_OVER = sink_pb2.WatchResponse(
+    desired_state=sink_pb2.WatchResponse.DESIRED_STATE_CANCEL,
+    reason="the run has ended",
+    recorded_sequence=2**63 - 1,
+    delivered_sequence=2**63 - 1,
+)
+"""What a pod hears whose run has ended in status: it may go, and need not keep anything."""
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -46,6 +54,8 @@ class LiveRuns(Protocol):
     def take(self, uid: str, pod: str, batch: sink_pb2.ProgressBatch) -> int: ...
 
     def watermarks(self, uid: str) -> tuple[int, int]: ...
+
+    def has_ended(self, uid: str) -> bool: ...
 
 
 class SinkService(sink_pb2_grpc.SinkServiceServicer):
@@ -66,21 +76,25 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
         async for batch in request_iterator:
             if batch.HasField("run"):
                 await self._check(caller, batch.run, context)
-            await self._known(caller, context)
-            received = self._runs.take(caller.execution_uid, caller.pod, batch)
+            if await self._known(caller, context) is not None:
+                received = self._runs.take(caller.execution_uid, caller.pod, batch)
         return sink_pb2.ProgressResponse(received_sequence=received)
 
     async def Watch(self, request: sink_pb2.WatchRequest, context: Context) -> AsyncIterator[sink_pb2.WatchResponse]:
         """Tells the desired state and the watermarks, now and whenever they change."""
         caller = await self._caller(context)
         await self._check(caller, request.run, context)
-        await self._known(caller, context)
         uid, last = caller.execution_uid, None
+        if await self._known(caller, context) is None:
+            yield ALL_OVER
+            return
         with self._listening(uid) as changed:
             while True:
                 changed.clear()
                 run = self._runs.get(uid)
                 if run is None:
+                    if self._runs.has_ended(uid):
+                        yield ALL_OVER
                     return
                 recorded, delivered = self._runs.watermarks(uid)
                 if run.pod_name not in ("", caller.pod):
@@ -100,8 +114,8 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
     async def report(self, event: io_pb2.WorkflowProgressEvent, context: Context) -> io_pb2.ProgressAckResponse:
         """One event by the older callback client (ReportProgress)."""
         caller = await self._caller(context)
-        await self._known(caller, context)
-        self._runs.take(caller.execution_uid, caller.pod, sink_pb2.ProgressBatch(events=[event]))
+        if await self._known(caller, context) is not None:
+            self._runs.take(caller.execution_uid, caller.pod, sink_pb2.ProgressBatch(events=[event]))
         return io_pb2.ProgressAckResponse(success=True)
 
     async def _caller(self, context: Context) -> Caller:
@@ -126,7 +140,8 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
         if run.execution_uid != caller.execution_uid or run.attempt != caller.attempt:
             await self._refuse(context, grpc.StatusCode.PERMISSION_DENIED, "sink.other-run: the token belongs to another run")
 
-    async def _known(self, caller: Caller, context: Context) -> LiveRun:
+    async def _known(self, caller: Caller, context: Context) -> LiveRun | None:
+        """The caller's run; None when it has ended and nothing more is to be said of it."""
         run = self._runs.get(caller.execution_uid)
         if run is not None:
             return run
@@ -134,7 +149,7 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
             async with asyncio.timeout(KNOWN_WITHIN_SECONDS):
                 while True:
                     run = self._runs.get(caller.execution_uid)
-                    if run is not None:
+                    if run is not None or self._runs.has_ended(caller.execution_uid):
                         return run
                     await changed.wait()
                     changed.clear()
@@ -173,8 +188,8 @@ class CommandService(command_pb2_grpc.WorkflowRunnerCommandControllerServicer):
         return await self._sink.report(request, context)
 
 
-def build_server(sink: SinkService, address: str, credentials: grpc.ServerCredentials) -> grpc.aio.Server:
-    """A server for both services, not yet started."""
+def build_server(sink: SinkService, address: str, credentials: grpc.ServerCredentials) -> tuple[grpc.aio.Server, int]:
+    """A server for both services, not yet started, and its port; raises RuntimeError when the port is taken."""
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -186,5 +201,4 @@ def build_server(sink: SinkService, address: str, credentials: grpc.ServerCreden
     )
     sink_pb2_grpc.add_SinkServiceServicer_to_server(sink, server)
     command_pb2_grpc.add_WorkflowRunnerCommandControllerServicer_to_server(CommandService(sink), server)
-    server.add_secure_port(address, credentials)
-    return server
+    return server, server.add_secure_port(address, credentials)

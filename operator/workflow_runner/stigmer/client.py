@@ -24,10 +24,11 @@ from pydantic import SecretStr
 
 from workflow_runner import telemetry
 from workflow_runner.errors import Temporary, WorkflowRunnerError
-from workflow_runner.proto.ai.stigmer.workflow.runner.v1.command_pb2_grpc import WorkflowRunnerCommandControllerStub
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import ProgressAckResponse, WorkflowProgressEvent
 
 log = logging.getLogger(__name__)
+
+METHOD = "/ai.stigmer.workflow.runner.v1.WorkflowRunnerCommandController/ReportProgress"
 
 # gRPC servers take messages up to 4 MiB unless told otherwise; headroom for framing and metadata.
 LARGEST_EVENT_BYTES = 4 * 1024 * 1024 - 16 * 1024
@@ -139,7 +140,13 @@ class CallbackClient:
         self._backoff = backoff
         telemetry.conceal(destination.api_key.get_secret_value())
         self._channel = _open(destination)
-        self._stub = WorkflowRunnerCommandControllerStub(self._channel)
+        self._report_progress: grpc.aio.UnaryUnaryMultiCallable[WorkflowProgressEvent, ProgressAckResponse] = (
+            self._channel.unary_unary(
+                METHOD,
+                request_serializer=WorkflowProgressEvent.SerializeToString,
+                response_deserializer=ProgressAckResponse.FromString,
+            )
+        )
 
     async def report(self, event: WorkflowProgressEvent) -> None:
         """Deliver one event, in up to `attempts` attempts with backoff and jitter between them.
@@ -174,12 +181,9 @@ class CallbackClient:
         """One call. An error is returned and not raised, so that nothing raised later carries the original, whose
         frames hold the metadata, as its context."""
         try:
-            answer: ProgressAckResponse = await self._stub.ReportProgress(
-                event, timeout=self._deadline, metadata=_metadata(self.destination.api_key)
-            )
+            return await self._report_progress(event, timeout=self._deadline, metadata=_metadata(self.destination.api_key))
         except grpc.aio.AioRpcError as error:
             return self._clean(error)
-        return answer
 
     def _clean(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
         """The error without the server's metadata, and without the key should the server have quoted it."""

@@ -16,11 +16,11 @@ def test_each_pass_gets_the_output_of_the_one_before_and_the_loops_variables() -
           - loop:
               for: {each: pet, at: n, in: .pets}
               do:
-                - add: {set: {pets: [], names: "${ .names + [\\"\\($n):\\($pet)\\"] }"}}
+                - add: {set: {pets: [], names: '${ .names + [[$n, $pet]] }'}}
         """,
         {"pets": ["a", "b"], "names": []},
     )
-    assert story.output == {"pets": [], "names": ["0:a", "1:b"]}
+    assert story.output == {"pets": [], "names": [[0, "a"], [1, "b"]]}
 
 
 def test_item_and_index_are_the_names_by_default() -> None:
@@ -102,7 +102,7 @@ def test_directives_in_the_body(then: str, output: list[int]) -> None:
               do:
                 - a: {{set: "${{ . + [$item] }}"}}
                 - leave: {{if: $item == 2, wait: PT0S, then: {then}}}
-          - after: {{set: "${{ if type == \\"array\\" then . else error(1) end }}"}}
+          - after: {{set: '${{ if type == "array" then . else error(1) end }}'}}
         """,
         [],
     )

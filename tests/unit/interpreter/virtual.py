@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from workflow_runner.dsl.model import Workflow
 from workflow_runner.dsl.templates import Expression, Json
 from workflow_runner.expressions.documents import read_document
+from workflow_runner.expressions.stub import evaluate
 from workflow_runner.interpreter import frame_codec
 from workflow_runner.interpreter.effects import Call, DeadlinePassed
 from workflow_runner.interpreter.events import Event, EventType, TaskCounts
@@ -89,7 +90,7 @@ class VirtualEffects:
 
     async def evaluate(self, expression: Expression, data: Json, variables: Mapping[str, Json]) -> Json:
         self._pause()
-        return evaluate_here(expression, data, variables)
+        return evaluate(expression, data, variables)
 
     def _pause(self) -> None:
         if self._awaits == self._stop_at:
@@ -181,7 +182,9 @@ class Halves:
     calls: list[Call]
 
 
-def halves(text: str | Workflow, input_: Json = None, *, stop_at: int, **options: Any) -> Halves | None:
+def halves(
+    text: str | Workflow, input_: Json = None, *, stop_at: int, continue_with: Workflow | None = None, **options: Any
+) -> Halves | None:
     """Stop a run at that await and continue it from its state as JSON; None when it ends before."""
     workflow = read(text) if isinstance(text, str) else text
     chosen = Options(**options)
@@ -197,7 +200,7 @@ def halves(text: str | Workflow, input_: Json = None, *, stop_at: int, **options
     state = frame_codec.decode(json.loads(json.dumps(frame_codec.encode(frame))))
     second = VirtualEffects(chosen.answer, at=first.time)
     second.chance = chosen.chance
-    outcome = asyncio.run(_interpret(workflow, state, second, chosen))
+    outcome = asyncio.run(_interpret(continue_with or workflow, state, second, chosen))
     return Halves(first.events, second.events, outcome, state.counts, first.calls + second.calls)
 
 

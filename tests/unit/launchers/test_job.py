@@ -15,7 +15,15 @@ SETTINGS = LaunchSettings("runner:1", "Never", SinkAddress("sink.ns.svc:9090", "
 @pytest.fixture
 def job() -> Json:
     return build_job(
-        settings=SETTINGS, name="hello", namespace="ns", uid="u", execution_id="u", attempt=1, digest="sha256:d", packed="p"
+        settings=SETTINGS,
+        name="hello",
+        namespace="ns",
+        uid="u",
+        execution_id="u",
+        attempt=1,
+        workflow="hello",
+        digest="sha256:d",
+        packed="p",
     )
 
 

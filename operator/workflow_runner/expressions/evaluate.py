@@ -1,0 +1,133 @@
+"""Evaluating templates: the interpreter's door to jq.
+
+`evaluate` is what tasks use; it awaits only where a program has to run in a killable worker, which the host
+provides as `defer`. Every failure is a WorkflowFault of the `expression` type (DSL reference, "Runtime
+Expressions"), or of the `authorization` type for a secret that has no value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from workflow_runner.dsl.problems import AUTHORIZATION, EXPRESSION, Problem, WorkflowFault
+from workflow_runner.dsl.templates import ArrayTemplate, Expression, Json, Literal, ObjectTemplate, Template
+from workflow_runner.expressions.paths import PathError
+from workflow_runner.expressions.programs import EvaluationFailed, InvalidProgram, Program, program_for
+
+_SHOWN = 200  # characters of a program or of jq's message that an error repeats
+
+
+@dataclass(frozen=True, slots=True)
+class JqRequest:
+    """An evaluation for a killable worker: what jq compiles, and the JSON text it is fed with."""
+
+    program: str
+    payload: str
+
+
+Defer: TypeAlias = Callable[[JqRequest], Awaitable[Json]]
+"""Runs a program where it can be killed. Raises EvaluationFailed, also when it took too long or too much."""
+
+
+async def evaluate(template: Template, data: Json, variables: Mapping[str, Json], defer: Defer) -> Json:
+    """The value of a template over `data` (jq's `.`).
+
+    `variables` has a value for every name that is available where the template stands; only those that a
+    program mentions are looked up, so a lazy mapping costs nothing. The result may share parts with the
+    data, the variables and the template: nobody may change it. Raises WorkflowFault.
+    """
+    if isinstance(template, Literal):
+        return template.value
+    if isinstance(template, Expression):
+        program = program_for(template)
+        try:
+            payload = _answer_or_payload(template, program, data, variables)
+            if isinstance(payload, _Answer):
+                return payload.value
+            return await defer(JqRequest(program.text, payload))
+        except (EvaluationFailed, InvalidProgram) as error:
+            raise _fault(template, str(error)) from error
+    if isinstance(template, ObjectTemplate):
+        return {key: await evaluate(part, data, variables, defer) for key, part in template.items}
+    return [await evaluate(part, data, variables, defer) for part in template.items]
+
+
+class NeedsWorker(Exception):
+    """`evaluate_here` met a program that may not run in this process."""
+
+
+def evaluate_here(template: Template, data: Json, variables: Mapping[str, Json]) -> Json:
+    """Like `evaluate`, for callers that cannot wait. Raises NeedsWorker where `evaluate` would defer."""
+    if isinstance(template, Literal):
+        return template.value
+    if isinstance(template, Expression):
+        program = program_for(template)
+        try:
+            answer = _answer_or_payload(template, program, data, variables)
+        except (EvaluationFailed, InvalidProgram) as error:
+            raise _fault(template, str(error)) from error
+        if isinstance(answer, _Answer):
+            return answer.value
+        raise NeedsWorker(template.source)
+    if isinstance(template, ObjectTemplate):
+        return {key: evaluate_here(part, data, variables) for key, part in template.items}
+    return [evaluate_here(part, data, variables) for part in template.items]
+
+
+def truthy(value: Json) -> bool:
+    """Whether a condition holds: as in jq, everything but false and null does."""
+    return value is not None and value is not False
+
+
+@dataclass(slots=True)
+class _Answer:
+    """A value that was found in this process (payloads for the worker are strings)."""
+
+    value: Json
+
+
+def _answer_or_payload(expression: Expression, program: Program, data: Json, variables: Mapping[str, Json]) -> _Answer | str:
+    """The value, when the program may run here; otherwise the payload to send to a worker."""
+    if expression.secrets:
+        _require_secrets(expression, variables)
+    path = program.path
+    if path is not None:
+        try:
+            return _Answer(path.take(data if path.variable is None else variables[path.variable]))
+        except PathError as error:
+            raise EvaluationFailed(str(error)) from error
+    try:
+        payload = program.payload(data, variables)
+    except RecursionError as error:
+        raise EvaluationFailed("its data is nested too deeply") from error
+    except ValueError as error:
+        raise EvaluationFailed(f"its data is not JSON: {error}") from error
+    if len(payload) <= program.limit:
+        return _Answer(program.run(payload))
+    return payload
+
+
+def _require_secrets(expression: Expression, variables: Mapping[str, Json]) -> None:
+    given = variables["secrets"]
+    missing = [name for name in expression.secrets if not isinstance(given, dict) or name not in given]
+    if missing:
+        names = ", ".join(missing)
+        raise WorkflowFault(
+            Problem.standard(AUTHORIZATION, f"The secret {names} is declared but was given no value for this execution.")
+        )
+
+
+def _fault(expression: Expression, said: str) -> WorkflowFault:
+    if "secrets" in expression.variables:
+        said = "the evaluation failed; why is not told, since the expression uses $secrets"
+    source = " ".join(expression.source.split())
+    return WorkflowFault(Problem.standard(EXPRESSION, f"${{ {_short(source)} }}: {_short(said)}"))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+__all__ = ["ArrayTemplate", "Defer", "JqRequest", "NeedsWorker", "evaluate", "evaluate_here", "truthy"]

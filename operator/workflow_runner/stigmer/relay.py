@@ -1,0 +1,269 @@
+"""The operator's relay: brings every execution's events to Stigmer, in order and at least once.
+
+The controller tracks executions and offers their events, already numbered towards Stigmer; the relay says
+through `changed` when the watermark or the last error of one moved, and status keeps them.
+
+Executions of one destination share a client and a lane. In a lane each execution has one event on its way
+at most, and they take turns. A lane that fails is down: one execution at a time tries it, with growing
+pauses, so an unreachable Stigmer is asked once and not once an execution. Lanes know nothing of each other.
+
+    failed for now            kept, and tried again for as long as the execution is tracked
+    the key or address refused the same, more slowly: somebody will mend the Secret or the runner
+    this event refused        tried REFUSALS times, then left out, which last_error tells; the next goes on
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
+from workflow_runner.stigmer.client import Backoff, CallbackClient, DeliveryFailed, DeliveryRefused, Destination, DestinationRefused
+from workflow_runner.stigmer.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+REFUSALS = 3
+CHANGED_SECONDS = 0.1
+"""The least time between two calls of `changed` for one execution."""
+MOST_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How the callbacks of one execution stand.
+
+    `delivered_sequence`: nothing up to this number is owed any more. `last_error`: what stands in the way,
+    or what was left out for good; None when all is well. `pending`: how many events wait.
+    """
+
+    delivered_sequence: int
+    last_error: str | None
+    pending: int
+
+
+@dataclass(eq=False, slots=True)
+class _Execution:
+    key: str
+    lane: _Lane
+    outbox: Outbox
+    failures: int = 0
+    """Rounds that failed since the last event got across."""
+    refusals: int = 0
+    """Refusals of the next event."""
+    leaving_out: bool = False
+    """The event before was left out; the next has one try only, or a wholly refused execution takes hours."""
+    trouble: str | None = None
+    left_out: str | None = None
+    waiting: bool = False
+    """In the lane's `ready`."""
+    task: asyncio.Task[None] | None = None
+    retry: asyncio.TimerHandle | None = None
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set, and replaced, when `delivered` moves or the execution is forgotten."""
+
+
+@dataclass(eq=False, slots=True)
+class _Lane:
+    destination: Destination
+    executions: set[_Execution] = field(default_factory=set)
+    ready: deque[_Execution] = field(default_factory=deque)
+    client: CallbackClient | None = None
+    sending: int = 0
+    failures: int = 0
+    """Failed rounds since the destination last answered; the lane is down above 0."""
+    pause: asyncio.TimerHandle | None = None
+    probe: _Execution | None = None
+    closing: asyncio.TimerHandle | None = None
+
+
+class Relay:
+    """The outboxes of all executions. Everything but `run` and `close` returns at once; one event loop only."""
+
+    def __init__(
+        self,
+        *,
+        connect: Callable[[Destination], CallbackClient] = CallbackClient,
+        changed: Callable[[str], None],
+        max_pending_per_execution: int = 1000,
+        max_concurrent: int = 32,
+        retry: Backoff = Backoff(first=1.0, most=30.0),  # noqa: B008 - immutable
+        retry_refused_destination: Backoff = Backoff(first=5.0, most=60.0),  # noqa: B008 - immutable
+        idle_seconds: float = 60.0,
+    ) -> None:
+        """`max_concurrent` bounds the calls under way to one destination. An unused client is closed after `idle_seconds`."""
+        self._connect = connect
+        self._changed = changed
+        self._most_pending = max_pending_per_execution
+        self._most_sending = max_concurrent
+        self._retry = retry
+        self._retry_refused = retry_refused_destination
+        self._idle_seconds = idle_seconds
+        self._executions: dict[str, _Execution] = {}
+        self._lanes: dict[Destination, _Lane] = {}
+        self._moved: set[str] = set()
+        self._group: asyncio.TaskGroup | None = None
+        self._stop = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    def track(self, key: str, destination: Destination, delivered_sequence: int) -> None:
+        """Begin to relay an execution, everything above `delivered_sequence`; or, for one that is tracked,
+        take over a new destination (a key that was changed) or a higher watermark, and keep what waits."""
+        execution = self._executions.get(key)
+        if execution is None:
+            execution = _Execution(
+                key, self._lane(destination), Outbox(delivered=delivered_sequence, most=self._most_pending)
+            )
+            self._executions[key] = execution
+            execution.lane.executions.add(execution)
+            return
+        execution.outbox.skip_to(delivered_sequence)
+        if execution.lane.destination != destination:
+            self._leave(execution)
+            execution.lane = self._lane(destination)
+            execution.lane.executions.add(execution)
+            execution.failures = execution.refusals = 0
+            self._ready(execution)
+
+    def offer(self, key: str, event: WorkflowProgressEvent) -> bool:
+        """Take in an event, numbered towards Stigmer. False when the execution is not tracked, or the number is
+        known, under way or delivered. The message belongs to the relay from here on."""
+        execution = self._executions.get(key)
+        if execution is None or not execution.outbox.offer(event):
+            return False
+        self._ready(execution)
+        return True
+
+    def delivery(self, key: str) -> Delivery:
+        """How the callbacks of a tracked execution stand; KeyError for another."""
+        execution = self._executions[key]
+        outbox = execution.outbox
+        return Delivery(outbox.delivered, execution.trouble or execution.left_out, len(outbox))
+
+    async def delivered(self, key: str, sequence: int, timeout: float) -> bool:  # noqa: ASYNC109 - the answer is a bool, not a TimeoutError
+        """Wait up to `timeout` seconds until nothing up to `sequence` is owed; False then, or when forgotten."""
+        try:
+            async with asyncio.timeout(timeout):
+                while (execution := self._executions.get(key)) is not None:
+                    if execution.outbox.delivered >= sequence:
+                        return True
+                    await execution.moved.wait()
+        except TimeoutError:
+            pass
+        return False
+
+    def forget(self, key: str) -> None:
+        """Drop an execution and what it owes; nothing happens for one that is not tracked."""
+        execution = self._executions.pop(key, None)
+        if execution is None:
+            return
+        self._moved.discard(key)
+        self._leave(execution)
+        if execution.task is not None:
+            execution.task.cancel()
+        execution.moved.set()
+
+    async def run(self) -> None:
+        """Deliver until `close` or cancellation; events offered before wait for it. Raises only what is a bug."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                for lane in list(self._lanes.values()):
+                    self._advance(lane)
+                await self._stop.wait()
+                for execution in self._executions.values():
+                    if execution.task is not None:
+                        execution.task.cancel()
+        finally:
+            self._group = None
+            for lane in self._lanes.values():
+                _cancel(lane.pause, lane.closing, *(execution.retry for execution in lane.executions))
+            await asyncio.gather(*(lane.client.close() for lane in self._lanes.values() if lane.client is not None))
+            self._ended.set()
+
+    async def close(self) -> None:
+        """Stop `run` and wait for its end. What was not delivered stays undelivered; status has the watermark."""
+        running = self._group is not None
+        self._stop.set()
+        if running:
+            await self._ended.wait()
+
+    def _lane(self, destination: Destination) -> _Lane:
+        lane = self._lanes.get(destination)
+        if lane is None:
+            lane = self._lanes[destination] = _Lane(destination)
+        _cancel(lane.closing)
+        lane.closing = None
+        return lane
+
+    def _leave(self, execution: _Execution) -> None:
+        lane = execution.lane
+        _cancel(execution.retry)
+        execution.retry = None
+        lane.executions.discard(execution)
+        if execution.waiting:
+            lane.ready.remove(execution)
+            execution.waiting = False
+        if not lane.executions and self._group is not None:
+            lane.closing = asyncio.get_running_loop().call_later(self._idle_seconds, self._close_lane, lane)
+
+    def _close_lane(self, lane: _Lane) -> None:
+        if self._group is None or lane.executions:
+            return
+        _cancel(lane.pause)
+        del self._lanes[lane.destination]
+        if lane.client is not None:
+            self._group.create_task(lane.client.close())
+
+    def _ready(self, execution: _Execution) -> None:
+        """The execution may send its next event, when its turn comes."""
+        if len(execution.outbox) and not execution.waiting and execution.task is None and execution.retry is None:
+            execution.waiting = True
+            execution.lane.ready.append(execution)
+            self._advance(execution.lane)
+
+    def _advance(self, lane: _Lane) -> None:
+        """Start what may start: everything in turn, or one probe when the lane is down and its pause is over."""
+        if self._group is None or self._stop.is_set():
+            return
+        if lane.failures:
+            if lane.pause is None and lane.sending == 0 and lane.ready:
+                # The one that failed least is the likeliest to tell whether the destination is back.
+                lane.probe = min(lane.ready, key=lambda execution: execution.failures)
+                lane.ready.remove(lane.probe)
+                self._start(lane, lane.probe)
+            return
+        while lane.ready and lane.sending < self._most_sending:
+            self._start(lane, lane.ready.popleft())
+
+    def _start(self, lane: _Lane, execution: _Execution) -> None:
+        assert self._group is not None  # noqa: S101 - _advance looked
+        execution.waiting = False
+        lane.sending += 1
+        if lane.client is None:
+            lane.client = self._connect(lane.destination)
+        execution.task = self._group.create_task(self._send(lane, lane.client, execution))
+
+    async def _send(self, lane: _Lane, client: CallbackClient, execution: _Execution) -> None:
+        """One event, one round of attempts, and what follows from it."""
+        event = execution.outbox.hold()
+        error: DeliveryFailed | DeliveryRefused | None = None
+        try:
+            await client.report(event)
+        except (DeliveryFailed, DeliveryRefused) as caught:
+            error = caught
+        finally:
+            execution.task = None
+            lane.sending -= 1
+            was_probe, lane.probe = lane.probe is execution, None if lane.probe is execution else lane.probe
+            execution.outbox.release()
+        if error is None or not isinstance(error, (DeliveryFailed, DestinationRefused)):
+            self._lane_is_up(lane)
+        else:
+            self._lane_failed(lane, error, was_probe)
+        if self._executions.get(execution.key) is execution:
+            self._settle(execution, event, error, moved=execution.lane is not lane)
+        self._advance(lane)

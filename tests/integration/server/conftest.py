@@ -1,0 +1,122 @@
+"""A sink on loopback with TLS, and the little of an API server that it asks.
+
+The fake answers TokenReviews and gets of pods and Jobs. It is held against the real API server by
+tests/e2e/cases/sink_callers, which makes the same callers with real tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from aiohttp import web
+from kubernetes.aio import client
+from workflow_runner.stigmer.relay import Relay
+
+from workflow_runner.cluster import Cluster
+from workflow_runner.controller.runs import Runs
+from workflow_runner.crd import group
+from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2
+from workflow_runner.reconcile.live import LiveRun
+from workflow_runner.server.identity import POD_NAME, POD_UID, Identities
+from workflow_runner.server.sink import SinkService, build_server
+from workflow_runner.server.tls import new_authority, server_credentials
+
+Json = dict[str, Any]
+
+RUN = sink_pb2.Run(execution_uid="execution-1", execution_id="execution-1", attempt=1)
+
+
+class ApiServer:
+    """Tokens `pod-1`, `pod-2`, … belong to the pods of execution-1, execution-2, …; `wrong-audience` and
+    `unbound` are what they say; any other token is none."""
+
+    def __init__(self) -> None:
+        self.reviews = 0
+        self.down = False
+
+    async def review(self, request: web.Request) -> web.Response:
+        self.reviews += 1
+        if self.down:
+            return web.json_response({"message": "etcd is having a moment"}, status=503)
+        spec = (await request.json())["spec"]
+        token, user = spec["token"], {"username": "system:serviceaccount:ns:default", "extra": {}}
+        if token.startswith("pod-"):
+            user["extra"] = {POD_NAME: [token], POD_UID: [f"uid-of-{token}"]}
+        good = token.startswith("pod-") or token == "unbound"
+        return web.json_response(
+            {"status": {"authenticated": good, "audiences": spec["audiences"] if good else [], "user": user}}
+        )
+
+    async def pod(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name == "pod-of-nobody":
+            return web.json_response({"metadata": {"name": name, "uid": f"uid-of-{name}"}})
+        number = name.removeprefix("pod-")
+        owner = {"kind": "Job", "name": f"job-{number}", "uid": f"uid-of-job-{number}", "controller": True}
+        return web.json_response({"metadata": {"name": name, "uid": f"uid-of-{name}", "ownerReferences": [owner]}})
+
+    async def job(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        number = name.removeprefix("job-")
+        owner = {"kind": group.EXECUTION_KIND, "name": "x", "uid": f"execution-{number}", "controller": True}
+        metadata = {"name": name, "uid": f"uid-of-{name}", "labels": {group.LABEL_ATTEMPT: "1"}, "ownerReferences": [owner]}
+        return web.json_response({"metadata": metadata})
+
+
+@pytest.fixture
+async def api_server() -> AsyncIterator[ApiServer]:
+    yield ApiServer()
+
+
+@pytest.fixture
+async def cluster(api_server: ApiServer) -> AsyncIterator[Cluster]:
+    application = web.Application()
+    application.router.add_post("/apis/authentication.k8s.io/v1/tokenreviews", api_server.review)
+    application.router.add_get("/api/v1/namespaces/ns/pods/{name}", api_server.pod)
+    application.router.add_get("/apis/batch/v1/namespaces/ns/jobs/{name}", api_server.job)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    cluster = Cluster(client.ApiClient(client.Configuration(host=f"http://127.0.0.1:{port}")))
+    yield cluster
+    await cluster.close()
+    await runner.cleanup()
+
+
+class Sink:
+    """The server and what is behind it."""
+
+    def __init__(self, port: int, ca: bytes, runs: Runs) -> None:
+        self.port = port
+        self.ca = ca
+        self.runs = runs
+        self.ended: set[str] = set()
+
+    def channel(self) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(f"localhost:{self.port}", grpc.ssl_channel_credentials(self.ca))
+
+
+@pytest.fixture
+async def sink(cluster: Cluster) -> AsyncIterator[Sink]:
+    ended: set[str] = set()
+    runs = Runs(Relay(changed=lambda key: None), lambda uid: None, lambda uid: uid in ended)
+    service = SinkService(runs, Identities(cluster, known_pod=lambda uid: None, known_job=lambda uid, name: None))
+    authority = new_authority()
+    server, port = build_server(service, "127.0.0.1:0", server_credentials(authority, ["localhost"]))
+    await server.start()
+    sink = Sink(port, authority.certificate, runs)
+    sink.ended = ended
+    yield sink
+    await server.stop(grace=None)
+
+
+@pytest.fixture
+def live(sink: Sink) -> LiveRun:
+    run = LiveRun(execution_id="execution-1", attempt=1)
+    sink.runs.begin("execution-1", run, None, delivered=0)
+    return run
