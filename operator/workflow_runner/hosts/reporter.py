@@ -127,8 +127,7 @@ class Reporter:
     def control_result(self, generation: int, result: str, reason: str = "") -> None:
         """Answers a desired state: accepted, applied or refused."""
         self._control = sink_pb2.ControlResult(generation=generation, result=result, reason=reason)
-        self._urgent.set()
-        self._work.set()
+        self._wake()
 
     async def first_desired_state(self, seconds: float) -> DesiredState | None:
         """The operator's first answer, or None when there is none within so many seconds."""
@@ -139,8 +138,7 @@ class Reporter:
 
     async def finish(self, seconds: float) -> bool:
         """Waits until the last event is recorded in status; False when it is not within so many seconds."""
-        self._urgent.set()
-        self._work.set()
+        self._wake()
         try:
             async with asyncio.timeout(seconds):
                 while self._recorded < self._sequence:
@@ -184,7 +182,7 @@ class Reporter:
 
     async def _progress(self, stub: Any) -> None:
         call = stub.Progress(metadata=self._metadata(), timeout=STREAM_SECONDS)
-        call.add_done_callback(lambda _: (self._urgent.set(), self._work.set()))
+        call.add_done_callback(lambda _: self._wake())
         sent, hello = self._delivered, True
         try:
             while not call.done():
@@ -204,6 +202,10 @@ class Reporter:
             await call
         finally:
             call.cancel()
+
+    def _wake(self) -> None:
+        self._urgent.set()
+        self._work.set()
 
     async def _company(self) -> None:
         """Lets a few more events gather, unless one of them is urgent."""

@@ -67,8 +67,8 @@ class ApiServer:
 
 
 @pytest.fixture
-async def api_server() -> AsyncIterator[ApiServer]:
-    yield ApiServer()
+def api_server() -> ApiServer:
+    return ApiServer()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from tests.integration.server.conftest import RUN, ApiServer, Sink
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import command_pb2_grpc, io_pb2
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2, sink_pb2_grpc
 from workflow_runner.reconcile.live import Desired, LiveRun
+from workflow_runner.server.tls import new_authority
 
 Watch = sink_pb2.WatchResponse
 OTHER = sink_pb2.Run(execution_uid="execution-2", execution_id="execution-2", attempt=1)
@@ -140,10 +141,8 @@ async def test_the_older_callback_is_taken_in_too(sink: Sink, live: LiveRun) -> 
 
 
 async def test_a_stranger_with_another_ca_does_not_connect(sink: Sink, live: LiveRun) -> None:
-    from workflow_runner.server.tls import new_authority
-
     credentials = grpc.ssl_channel_credentials(new_authority().certificate)
     async with grpc.aio.secure_channel(f"localhost:{sink.port}", credentials) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
-            await sink_pb2_grpc.SinkServiceStub(channel).Progress(iter([]), timeout=3)
+            await command_pb2_grpc.WorkflowRunnerCommandControllerStub(channel).ReportProgress(event(1), timeout=3)
     assert refusal.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
