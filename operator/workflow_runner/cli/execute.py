@@ -6,17 +6,18 @@ event, and by termination message and exit code (docs/sink-protocol.md).
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from workflow_runner.dsl.diagnostics import DocumentErrors
-
 from workflow_runner import telemetry
+from workflow_runner.dsl.diagnostics import DocumentErrors
 from workflow_runner.errors import InvalidInput
 from workflow_runner.hosts.events import fits
 from workflow_runner.hosts.local import LocalRun, Source
@@ -52,6 +53,15 @@ def execute(*, input_file: Path, digest: str) -> int:
         print(f"workflow-runner: {error.code}: {error}", file=sys.stderr)
         return INVALID
     return asyncio.run(_run(settings, payload))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`execute` without the command line's machinery; its arguments are written by a program."""
+    parser = argparse.ArgumentParser(prog="workflow-runner execute", description=execute.__doc__)
+    parser.add_argument("--input-file", type=Path, required=True)
+    parser.add_argument("--digest", required=True)
+    options = parser.parse_args(list(arguments))
+    return execute(input_file=options.input_file, digest=options.digest)
 
 
 async def _run(settings: PodSettings, payload: Payload) -> int:

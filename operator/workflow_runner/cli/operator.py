@@ -15,7 +15,6 @@ from typing import Any
 
 import kopf
 import structlog
-from workflow_runner.stigmer.relay import Relay
 
 from workflow_runner import telemetry
 from workflow_runner.cluster import Cluster, Conflict, NotFound, own_namespace
@@ -33,6 +32,7 @@ from workflow_runner.server.identity import Identities
 from workflow_runner.server.sink import SinkService, build_server
 from workflow_runner.server.tls import Authority, new_authority, server_credentials
 from workflow_runner.settings import OperatorSettings, operator_settings
+from workflow_runner.stigmer.relay import Relay
 
 CA_CERTIFICATE, CA_KEY = "ca.crt", "ca.key"
 STOP_SECONDS = 5.0

@@ -32,6 +32,7 @@ Json = dict[str, Any]
 STATUS_SECONDS = 1.0
 STATUS_WRITES_PER_SECOND = 25.0
 """All running executions together; the more of them, the longer each waits between progress writes."""
+MEND_SECONDS = 30.0
 MAX_CHECKS_KEPT = 256
 MAX_ROUNDS = 6
 
@@ -65,6 +66,7 @@ class Reconciler:
         self._checks: OrderedDict[tuple[str, int], Accepted | Refused] = OrderedDict()
         self._written_at: dict[str, float] = {}
         self._launch_errors: dict[str, str] = {}
+        self._mended_at: dict[str, float] = {}
 
     async def reconcile(self, uid: str) -> float | None:
         """Brings one execution to where it should be; in how many seconds to look again, or None."""
@@ -86,8 +88,25 @@ class Reconciler:
                 log.info("the execution is gone", execution=_name(resource))
                 return None
             if not changed:
-                return decision.again_after
+                return await self._mend_delivery(observed, decision.again_after)
         return 0.05
+
+    async def _mend_delivery(self, observed: Observed, again_after: float | None) -> float | None:
+        """While callbacks fail, reads the key again now and then: somebody may have mended its Secret."""
+        delivery, uid = observed.delivery, observed.uid
+        if delivery is None or delivery.last_error is None or not delivery.pending or self._runs.get(uid) is None:
+            self._mended_at.pop(uid, None)
+            return again_after
+        now = asyncio.get_running_loop().time()
+        since = now - self._mended_at.setdefault(uid, now)
+        if since >= MEND_SECONDS:
+            self._mended_at[uid] = now
+            destination = await self._destinations.of_snapshot(observed.status.get("runner") or {})
+            if destination is not None:
+                self._runs.redirect(uid, destination)
+            since = 0.0
+        wait = MEND_SECONDS - since
+        return wait if again_after is None else min(wait, again_after)
 
     # observe
 
@@ -305,6 +324,7 @@ class Reconciler:
         self._runs.forget(uid)
         self._written_at.pop(uid, None)
         self._launch_errors.pop(uid, None)
+        self._mended_at.pop(uid, None)
 
 
 def _needs_run(status: Json) -> bool:

@@ -46,6 +46,11 @@ class Runs:
                 self._offer_owed(uid, run)
         self.published(uid)
 
+    def redirect(self, uid: str, destination: Destination) -> None:
+        """The callbacks of a run go there from now on; what waits goes along."""
+        if uid in self._relayed:
+            self._relay.track(uid, destination, 0)
+
     def take(self, uid: str, pod: str, batch: sink_pb2.ProgressBatch) -> int:
         """Takes in what a pod sent; the highest number known of this run now. Raises KeyError for an unknown run."""
         run = self._runs[uid]

@@ -1,61 +1,81 @@
-"""A launched pod's side of the sink protocol: events up, desired state down (docs/sink-protocol.md).
+"""A launched pod's side of the sink protocol (docs/sink-protocol.md). Built by cli.execute.
 
-Built by cli.execute. `report` never waits and never raises: what cannot be sent is kept within a bound,
-coalesced, and sent again after every reconnect until the operator says that it is safe.
+Events go up on the Progress stream, the desired state and the watermarks come down on the Watch stream. Both
+are dialled again for ever, and whatever the operator does, the run does not notice: `report` only puts an
+event into a bounded buffer, and messages are made for events that are sent.
+
+Kept light on purpose: every launched pod imports it before it runs anything.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
+import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import grpc
 import grpc.aio
-import structlog
+from google.protobuf import json_format
 
+from workflow_runner import telemetry
+from workflow_runner.hosts.buffer import Buffer
+from workflow_runner.hosts.dialling import Dialling
 from workflow_runner.hosts.events import fits, to_proto
-from workflow_runner.interpreter.events import Event, EventType
-from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2, sink_pb2_grpc
+from workflow_runner.interpreter.events import Event, EventType, TaskCounts
+from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
+from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
-MAX_KEPT = 1000
-MAX_BATCH = 200
+PROGRESS = "/ai.stigmer.workflowrunner.sink.v1.SinkService/Progress"
+WATCH = "/ai.stigmer.workflowrunner.sink.v1.SinkService/Watch"
+
+BATCH_EVENTS = 100
+BATCH_BYTES = 1024 * 1024
+"""A batch ends with the event that takes it above this; the sink takes messages of 4 MiB."""
+LARGEST_OUTPUT_BYTES = 256 * 1024
+LARGEST_EVENT_BYTES = 512 * 1024
 BATCH_SECONDS = 0.1
-"""How long a task event waits for company; phase changes and failures do not wait."""
-BACKOFF_FIRST, BACKOFF_MOST, BACKOFF_REFUSED = 0.1, 10.0, 30.0
 STREAM_SECONDS = 900.0
-"""Streams are dialled again after this long, with the token as it is then."""
-MAX_OUTPUT = 256 * 1024
+"""Streams are dialled again at this age, give or take: with the token as it is then, to whoever is the operator then."""
+FIRST_ANSWER_SECONDS = 15.0
+MOST_TOKEN = 64 * 1024
+WRITE_SECONDS = 15.0
+"""How long the sink may leave a batch untaken before it is dialled again."""
+STALE_SECONDS = 30.0
+"""How long sent events may stay unrecorded, with no word of progress, before they are sent again."""
+GOODBYE_SECONDS = 0.5
 
-_EXPENDABLE = frozenset({EventType.TASK_STARTED, EventType.TASK_COMPLETED, EventType.TASK_SKIPPED, EventType.TASK_RETRIED})
 _STATES = {
     sink_pb2.WatchResponse.DESIRED_STATE_RUN: "Run",
     sink_pb2.WatchResponse.DESIRED_STATE_PAUSE: "Pause",
     sink_pb2.WatchResponse.DESIRED_STATE_CANCEL: "Cancel",
 }
-_REFUSALS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
-
-
-class Counts(Protocol):
-    """Totals of the run so far (interpreter.events.TaskCounts)."""
-
-    started: int
-    completed: int
-    failed: int
-    skipped: int
-    retried: int
+_BATCHED = frozenset(
+    {EventType.TASK_STARTED, EventType.TASK_COMPLETED, EventType.TASK_FAILED, EventType.TASK_SKIPPED, EventType.TASK_RETRIED}
+)
+_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # Streams are kept open without data; the sink allows these pings.
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A proxy in the environment is for the workflow's own calls; the sink is in the cluster.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_retries", 0),
+]
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """What the operator wants: Run, Pause, Cancel, or Unknown for a word this runner does not know."""
+    """What the operator wants of the run: `state` is Run, Pause or Cancel (anything else is from a newer
+    operator, and to be refused); `generation` is what `control_result` answers."""
 
     state: str
     reason: str
@@ -63,7 +83,7 @@ class DesiredState:
 
 
 class Reporter:
-    """Keeps two streams to the sink. All methods are for the event loop that called `start`."""
+    """Reports one run to the sink and hears what is wanted of it. Use it from one event loop."""
 
     def __init__(
         self,
@@ -76,203 +96,253 @@ class Reporter:
         attempt: int,
         workflow_name: str,
         on_desired_state: Callable[[DesiredState], None],
-        counts: Callable[[], Counts],
-        max_kept: int = MAX_KEPT,
+        counts: Callable[[], TaskCounts],
+        max_buffered: int = 1000,
     ) -> None:
-        self._endpoint = endpoint
-        self._ca_pem = ca_pem
-        self._token_file = token_file
+        """`endpoint` is HOST:PORT, spoken to over TLS with `ca_pem` as the only root. The token file is read again
+        at every dial. `on_desired_state` is called in the event loop for every state that differs from the one
+        before; `counts` gives the totals as of now."""
         self._run = sink_pb2.Run(execution_uid=execution_uid, execution_id=execution_id, attempt=attempt)
+        self._token_file = token_file
         self._on_desired_state = on_desired_state
         self._counts = counts
-        self._max_kept = max_kept
-        self._kept: list[tuple[int, Event]] = []
-        self._sequence = self._recorded = self._delivered = 0
         self._workflow_name = workflow_name
+        self._buffer = Buffer(most=max_buffered)
+        self._recorded = 0
         self._control: sink_pb2.ControlResult | None = None
+        self._control_sent = True
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
         self._desired: DesiredState | None = None
-        self._work, self._urgent, self._answered, self._watermark = (asyncio.Event() for _ in range(4))
-        self._channel: grpc.aio.Channel | None = None
+        self._told = asyncio.Event()
+        """Set, and replaced, with every message of the Watch stream."""
         self._tasks: list[asyncio.Task[None]] = []
-
-    async def start(self) -> None:
-        """Begins to dial; does not wait for an answer."""
-        self._channel = grpc.aio.secure_channel(
-            self._endpoint,
-            grpc.ssl_channel_credentials(self._ca_pem),
-            options=[
-                ("grpc.keepalive_time_ms", 30_000),
-                ("grpc.keepalive_timeout_ms", 10_000),
-                ("grpc.min_reconnect_backoff_ms", 100),
-                ("grpc.initial_reconnect_backoff_ms", 100),
-                ("grpc.max_reconnect_backoff_ms", 5_000),
-            ],
-        )
-        stub: Any = sink_pb2_grpc.SinkServiceStub(self._channel)
-        self._tasks = [
-            asyncio.create_task(self._keep(lambda: self._progress(stub)), name="sink progress"),
-            asyncio.create_task(self._keep(lambda: self._watch(stub)), name="sink watch"),
-        ]
+        self._streaming = self._finishing = self._leaving = False
+        credentials = grpc.ssl_channel_credentials(root_certificates=ca_pem)
+        self._channel: grpc.aio.Channel = grpc.aio.secure_channel(endpoint, credentials, options=_OPTIONS)
+        self._dial_progress = Dialling("reporting", endpoint)
+        self._dial_watch = Dialling("listening", endpoint)
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def report(self, event: Event) -> None:
-        """Takes an event and gives it the next number."""
-        self._sequence += 1
-        self._kept.append((self._sequence, event))
-        if len(self._kept) > self._max_kept:
-            self._coalesce()
-        if event.type not in _EXPENDABLE:
-            self._urgent.set()
-        self._work.set()
+        """Take an event for the operator; numbered from 1. Never waits, never fails; costs a microsecond or two."""
+        self._buffer.add(event)
+        if event.type not in _BATCHED or self._buffer.unsent >= BATCH_EVENTS:
+            self._wake.set()
+        elif self._timer is None and self._loop is not None:
+            self._timer = self._loop.call_later(BATCH_SECONDS, self._time_to_send)
 
     def control_result(self, generation: int, result: str, reason: str = "") -> None:
-        """Answers a desired state: accepted, applied or refused."""
+        """Answer a desired state: `result` is accepted, applied or refused. The newest answer is told at once."""
         self._control = sink_pb2.ControlResult(generation=generation, result=result, reason=reason)
-        self._wake()
+        self._control_sent = False
+        self._wake.set()
 
-    async def first_desired_state(self, seconds: float) -> DesiredState | None:
-        """The operator's first answer, or None when there is none within so many seconds."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._answered.wait()
+    async def start(self) -> None:
+        """Begin to dial; returns at once."""
+        self._loop = asyncio.get_running_loop()
+        self._tasks = [
+            asyncio.create_task(self._dial_progress.again_and_again(self._progress)),
+            asyncio.create_task(self._dial_watch.again_and_again(self._watch)),
+        ]
+
+    async def first_desired_state(self, timeout: float) -> DesiredState | None:  # noqa: ASYNC109 - None is an answer
+        """The first thing that the operator says, or None when it says nothing within `timeout` seconds."""
+        await self._until(lambda: self._desired is not None, timeout)
         return self._desired
 
-    async def finish(self, seconds: float) -> bool:
-        """Waits until the last event is recorded in status; False when it is not within so many seconds."""
-        self._wake()
-        try:
-            async with asyncio.timeout(seconds):
-                while self._recorded < self._sequence:
-                    self._watermark.clear()
-                    await self._watermark.wait()
-        except TimeoutError:
-            log.warning("the operator did not acknowledge the last event", sequence=self._sequence, recorded=self._recorded)
-            return False
-        return True
+    async def finish(self, timeout: float) -> bool:  # noqa: ASYNC109 - False is an answer
+        """Wait until status contains every event and the last control result was sent; False after `timeout` seconds."""
+        self._finishing = True
+        self._wake.set()
+        return await self._until(lambda: self._recorded >= self._buffer.last and self._control_sent, timeout)
 
     async def close(self) -> None:
-        """Ends both streams."""
+        """Hang up. Events that were not taken are lost; `finish` first."""
+        self._leaving = True
+        self._wake.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._streaming:
+            # The Progress stream says goodbye by itself, if the sink lets it.
+            await self._until(lambda: not self._streaming, GOODBYE_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._channel is not None:
-            await self._channel.close(grace=None)
+        self._tasks.clear()
+        await self._channel.close()
 
-    # the two streams
-
-    async def _keep(self, stream: Callable[[], Awaitable[None]]) -> None:
-        """Runs a stream again whenever it ends, with backoff that a stream that worked resets."""
-        failures, said = 0, ""
-        while True:
-            recorded = self._recorded
-            try:
-                await stream()
-                failures = 0
-                continue
-            except grpc.aio.AioRpcError as error:
-                code, detail = error.code(), error.details() or ""
-            except OSError as error:
-                code, detail = None, f"the token cannot be read: {error}"
-            failures = 1 if self._recorded > recorded else failures + 1
-            if f"{code}{detail}" != said and code is not grpc.StatusCode.DEADLINE_EXCEEDED:
-                said = f"{code}{detail}"
-                log.warning("no connection to the sink; the run goes on", code=str(code), detail=detail)
-            most = BACKOFF_REFUSED if code in _REFUSALS else BACKOFF_MOST
-            first = most / 8 if code in _REFUSALS else BACKOFF_FIRST
-            await asyncio.sleep(min(most, first * 2 ** min(failures - 1, 10)) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-
-    async def _progress(self, stub: Any) -> None:
-        call = stub.Progress(metadata=self._metadata(), timeout=STREAM_SECONDS)
-        call.add_done_callback(lambda _: self._wake())
-        sent, hello = self._delivered, True
+    async def _progress(self) -> None:
+        """One Progress stream, from its dial to its end."""
+        call = self._channel.stream_unary(
+            PROGRESS,
+            request_serializer=sink_pb2.ProgressBatch.SerializeToString,
+            response_deserializer=sink_pb2.ProgressResponse.FromString,
+        )(metadata=self._metadata(), timeout=_lifetime())
+        call.add_done_callback(lambda _: self._wake.set())
+        self._buffer.rewind()
+        self._control_sent = self._control is None
+        self._streaming, fresh = True, True
         try:
             while not call.done():
-                pending = [item for item in self._kept if item[0] > sent]
-                if not pending and self._control is None and not hello:
-                    self._work.clear()
-                    self._urgent.clear()
-                    await self._work.wait()
-                    await self._company()
-                    continue
-                chosen, control = pending[:MAX_BATCH], self._control
-                with contextlib.suppress(asyncio.InvalidStateError):  # it ended meanwhile: `await call` says how
-                    await call.write(self._batch(chosen, hello=hello))
-                sent, hello = (chosen[-1][0] if chosen else sent), False
-                if self._control is control:
-                    self._control = None
+                self._wake.clear()
+                # What is made from here on waits for company, or sets `_wake`.
+                last = self._buffer.last
+                while fresh or self._buffer.sent < last or not self._control_sent:
+                    batch = self._next_batch(fresh)
+                    async with asyncio.timeout(WRITE_SECONDS):
+                        await call.write(batch)
+                    fresh = False
+                    self._control_sent = self._control is None or batch.control == self._control
+                    self._changed()
+                if self._leaving:
+                    await call.done_writing()
+                    break
+                await self._woken()
             await call
+        except asyncio.InvalidStateError:
+            # Written to a call that had ended in the meantime: what it ended with is the news.
+            await call
+        finally:
+            self._streaming = False
+            self._changed()
+            call.cancel()
+
+    async def _woken(self) -> None:
+        """Wait for something to send. TimeoutError when what was sent stays unrecorded, as on a connection that is
+        dead without knowing it: then it is sent again."""
+        before = self._recorded
+        unrecorded = self._buffer.sent > before
+        seconds = STALE_SECONDS / 3 if self._finishing else STALE_SECONDS
+        try:
+            async with asyncio.timeout(seconds if unrecorded else None):
+                await self._wake.wait()
+        except TimeoutError:
+            if self._recorded == before:
+                raise
+
+    def _next_batch(self, fresh: bool) -> sink_pb2.ProgressBatch:
+        """What is to be sent now; the first batch of a stream says whose it is, and comes even when empty."""
+        batch = sink_pb2.ProgressBatch()
+        size = 0
+        for number, event in self._buffer.unsent_events():
+            message = self._message(number, event)
+            size += message.ByteSize()
+            batch.events.append(message)
+            self._buffer.sent = number
+            if event.type is EventType.WORKFLOW_COMPLETED:
+                batch.output_json = _exact(event)
+            if len(batch.events) >= BATCH_EVENTS or size >= BATCH_BYTES:
+                break
+        else:
+            self._buffer.sent = self._buffer.last
+        if fresh:
+            batch.run.CopyFrom(self._run)
+        if self._control is not None and (fresh or not self._control_sent):
+            batch.control.CopyFrom(self._control)
+        counts = self._counts()
+        batch.counts.started, batch.counts.completed, batch.counts.failed = counts.started, counts.completed, counts.failed
+        batch.counts.skipped, batch.counts.retried = counts.skipped, counts.retried
+        return batch
+
+    def _message(self, number: int, event: Event) -> WorkflowProgressEvent:
+        run = self._run
+        try:
+            message = to_proto(
+                event,
+                execution_id=run.execution_id,
+                workflow_name=self._workflow_name,
+                attempt=run.attempt,
+                sequence=number,
+            )
+            if message.ByteSize() <= LARGEST_EVENT_BYTES:
+                return message
+        except (ValueError, TypeError, ArithmeticError, RecursionError, json_format.Error):
+            # Data of the workflow that the message cannot hold, such as half a surrogate pair.
+            log.warning("an event holds what cannot be sent; it goes without", extra={"event_type": event.type.value})
+        return WorkflowProgressEvent(
+            workflow_execution_id=run.execution_id,
+            event_type=event.type.value,
+            status=event.status,
+            task_name=_sendable(event.task_name),
+            task_reference=_sendable(event.reference),
+            task_iteration=event.iteration,
+            message="the details of this event cannot be sent",
+            timestamp_ms=int(event.timestamp.timestamp() * 1000),
+            sequence_number=number,
+            task_progress=event.progress,
+            attempt=run.attempt,
+        )
+
+    async def _watch(self) -> None:
+        """One Watch stream, from its dial to its end."""
+        call = self._channel.unary_stream(
+            WATCH,
+            request_serializer=sink_pb2.WatchRequest.SerializeToString,
+            response_deserializer=sink_pb2.WatchResponse.FromString,
+        )(sink_pb2.WatchRequest(run=self._run), metadata=self._metadata(), timeout=_lifetime())
+        seconds: float | None = FIRST_ANSWER_SECONDS
+        try:
+            while True:
+                async with asyncio.timeout(seconds):
+                    response = await call.read()
+                if not isinstance(response, sink_pb2.WatchResponse):
+                    return
+                seconds = None
+                self._hear(response)
         finally:
             call.cancel()
 
-    def _wake(self) -> None:
-        self._urgent.set()
-        self._work.set()
-
-    async def _company(self) -> None:
-        """Lets a few more events gather, unless one of them is urgent."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(BATCH_SECONDS):
-                await self._urgent.wait()
-
-    def _batch(self, events: list[tuple[int, Event]], *, hello: bool) -> sink_pb2.ProgressBatch:
-        counts = self._counts()
-        batch = sink_pb2.ProgressBatch(
-            run=self._run if hello else None,
-            counts=sink_pb2.TaskCounts(
-                started=counts.started,
-                completed=counts.completed,
-                failed=counts.failed,
-                skipped=counts.skipped,
-                retried=counts.retried,
-            ),
-            control=self._control,
-        )
-        for sequence, event in events:
-            batch.events.append(
-                to_proto(
-                    event,
-                    execution_id=self._run.execution_id,
-                    workflow_name=self._workflow_name,
-                    attempt=self._run.attempt,
-                    sequence=sequence,
-                )
-            )
-            if event.type is EventType.WORKFLOW_COMPLETED and fits(event.output, MAX_OUTPUT):
-                batch.output_json = json.dumps(event.output, separators=(",", ":")).encode()
-        return batch
-
-    async def _watch(self, stub: Any) -> None:
-        request = sink_pb2.WatchRequest(run=self._run)
-        async for answer in stub.Watch(request, metadata=self._metadata(), timeout=STREAM_SECONDS):
-            self._take(answer)
-
-    def _take(self, answer: sink_pb2.WatchResponse) -> None:
-        self._recorded = max(self._recorded, answer.recorded_sequence)
-        if answer.delivered_sequence > self._delivered:
-            self._delivered = answer.delivered_sequence
-            self._kept = [item for item in self._kept if item[0] > self._delivered]
-        self._watermark.set()
-        desired = DesiredState(_STATES.get(answer.desired_state, "Unknown"), answer.reason, answer.generation)
-        changed = self._desired is None or (desired.state, desired.generation) != (
-            self._desired.state,
-            self._desired.generation,
-        )
-        self._desired = desired
-        self._answered.set()
-        if changed:
-            self._on_desired_state(desired)
+    def _hear(self, response: sink_pb2.WatchResponse) -> None:
+        self._dial_watch.works()
+        if response.recorded_sequence > self._recorded:
+            self._recorded = response.recorded_sequence
+            self._dial_progress.works()
+        self._buffer.forget(response.delivered_sequence)
+        state = _STATES.get(response.desired_state, f"Unknown-{int(response.desired_state)}")
+        desired = DesiredState(state, response.reason, response.generation)
+        if desired != self._desired:
+            self._desired = desired
+            # In its own turn of the loop: what goes wrong in there is not the stream's trouble.
+            asyncio.get_running_loop().call_soon(self._on_desired_state, desired)
+        self._changed()
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
-        """The token as it is now: projected tokens are renewed in their file."""
-        return (("authorization", f"Bearer {self._token_file.read_text().strip()}"),)
+        """The token as it is now: projected tokens rotate. A few hundred bytes from memory-backed files."""
+        with self._token_file.open() as file:
+            token = file.read(MOST_TOKEN).strip()
+        telemetry.conceal(token)
+        return (("authorization", f"Bearer {token}"),)
 
-    def _coalesce(self) -> None:
-        """Drops the oldest quarter of what is kept, of the events whose totals tell enough; where there are
-        none left, the oldest failures of tasks; never an event of the workflow itself."""
-        excess = max(1, len(self._kept) - self._max_kept * 3 // 4)
-        for expendable in (_EXPENDABLE, {EventType.TASK_FAILED}):
-            numbers = [number for number, event in self._kept if event.type in expendable][:excess]
-            dropped = set(numbers)
-            self._kept = [item for item in self._kept if item[0] not in dropped]
-            excess -= len(dropped)
-            if excess <= 0:
-                return
+    def _time_to_send(self) -> None:
+        self._timer = None
+        self._wake.set()
+
+    def _changed(self) -> None:
+        self._told.set()
+        self._told = asyncio.Event()
+
+    async def _until(self, holds: Callable[[], bool], seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                while not holds():
+                    await self._told.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def _lifetime() -> float:
+    """Drawn, so that the pods of an operator that has restarted do not all come back together for ever."""
+    return STREAM_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
+
+
+def _exact(event: Event) -> bytes:
+    """The output as JSON text, for the event's own is in doubles; nothing when it is too large."""
+    if not fits(event.output, LARGEST_OUTPUT_BYTES):
+        return b""
+    return json.dumps(event.output, separators=(",", ":")).encode()
+
+
+def _sendable(text: str) -> str:
+    return text[:1000].encode(errors="replace").decode()

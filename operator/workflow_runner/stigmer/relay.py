@@ -21,7 +21,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
-from workflow_runner.stigmer.client import Backoff, CallbackClient, DeliveryFailed, DeliveryRefused, Destination, DestinationRefused
+from workflow_runner.stigmer.client import (
+    Backoff,
+    CallbackClient,
+    DeliveryFailed,
+    DeliveryRefused,
+    Destination,
+    DestinationRefused,
+)
 from workflow_runner.stigmer.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -58,6 +65,8 @@ class _Execution:
     """The event before was left out; the next has one try only, or a wholly refused execution takes hours."""
     trouble: str | None = None
     left_out: str | None = None
+    told: tuple[int, str | None] = (-1, None)
+    """What `changed` was last called for."""
     waiting: bool = False
     """In the lane's `ready`."""
     task: asyncio.Task[None] | None = None
@@ -114,9 +123,7 @@ class Relay:
         take over a new destination (a key that was changed) or a higher watermark, and keep what waits."""
         execution = self._executions.get(key)
         if execution is None:
-            execution = _Execution(
-                key, self._lane(destination), Outbox(delivered=delivered_sequence, most=self._most_pending)
-            )
+            execution = _Execution(key, self._lane(destination), Outbox(delivered=delivered_sequence, most=self._most_pending))
             self._executions[key] = execution
             execution.lane.executions.add(execution)
             return
@@ -173,10 +180,14 @@ class Relay:
                 self._group = group
                 for lane in list(self._lanes.values()):
                     self._advance(lane)
-                await self._stop.wait()
-                for execution in self._executions.values():
-                    if execution.task is not None:
-                        execution.task.cancel()
+                try:
+                    await self._stop.wait()
+                finally:
+                    # Also when cancelled: nothing starts any more, and what is under way ends.
+                    self._stop.set()
+                    for execution in self._executions.values():
+                        if execution.task is not None:
+                            execution.task.cancel()
         finally:
             self._group = None
             for lane in self._lanes.values():
@@ -251,19 +262,134 @@ class Relay:
         """One event, one round of attempts, and what follows from it."""
         event = execution.outbox.hold()
         error: DeliveryFailed | DeliveryRefused | None = None
+        answered = False
         try:
             await client.report(event)
+            answered = True
         except (DeliveryFailed, DeliveryRefused) as caught:
             error = caught
         finally:
-            execution.task = None
+            was_probe = lane.probe is execution
+            if was_probe:
+                lane.probe = None
             lane.sending -= 1
-            was_probe, lane.probe = lane.probe is execution, None if lane.probe is execution else lane.probe
-            execution.outbox.release()
-        if error is None or not isinstance(error, (DeliveryFailed, DestinationRefused)):
-            self._lane_is_up(lane)
-        else:
+            execution.task = None
+            if not answered:
+                execution.outbox.release()
+            if error is None and not answered:
+                # Cancelled by `forget`: the place is free for another one.
+                self._advance(lane)
+        if isinstance(error, (DeliveryFailed, DestinationRefused)):
             self._lane_failed(lane, error, was_probe)
-        if self._executions.get(execution.key) is execution:
-            self._settle(execution, event, error, moved=execution.lane is not lane)
+        else:
+            self._lane_answered(lane)
+        self._settle(execution, lane, event, error)
         self._advance(lane)
+
+    def _settle(
+        self,
+        execution: _Execution,
+        lane: _Lane,
+        event: WorkflowProgressEvent,
+        error: DeliveryFailed | DeliveryRefused | None,
+    ) -> None:
+        if error is None:
+            execution.outbox.done()
+            execution.failures = execution.refusals = 0
+            execution.leaving_out = False
+            self._tell(execution, None)
+            self._ready(execution)
+        elif not isinstance(error, (DeliveryFailed, DestinationRefused)):
+            self._refused(execution, event, error)
+        elif execution.lane is not lane:
+            # It has a new destination since; that one shall be asked at once.
+            self._ready(execution)
+        else:
+            execution.failures += 1
+            self._tell(execution, str(error))
+            self._later(execution, self._backoff(error).seconds(execution.failures))
+
+    def _refused(self, execution: _Execution, event: WorkflowProgressEvent, error: DeliveryRefused) -> None:
+        execution.refusals += 1
+        if execution.refusals < REFUSALS and not execution.leaving_out:
+            self._tell(execution, str(error))
+            self._later(execution, self._retry.seconds(execution.refusals))
+            return
+        execution.outbox.hold()
+        execution.outbox.done()
+        execution.left_out = f"left out after {execution.refusals} refusals: {error}"[:MOST_ERROR]
+        execution.refusals = 0
+        execution.leaving_out = True
+        log.warning(
+            "Stigmer refuses an event, which is left out",
+            extra={"execution": execution.key, "sequence": event.sequence_number, "code": error.code, "error": str(error)},
+        )
+        self._tell(execution, None)
+        self._ready(execution)
+
+    def _later(self, execution: _Execution, seconds: float) -> None:
+        execution.retry = asyncio.get_running_loop().call_later(seconds, self._again, execution)
+
+    def _again(self, execution: _Execution) -> None:
+        _cancel(execution.retry)
+        execution.retry = None
+        self._ready(execution)
+
+    def _lane_answered(self, lane: _Lane) -> None:
+        if not lane.failures:
+            return
+        log.info("Stigmer answers again", extra={"endpoint": lane.destination.endpoint})
+        failures, lane.failures = lane.failures, 0
+        _cancel(lane.pause)
+        lane.pause = None
+        # Those that failed with the lane go on now. One that failed more often has a trouble of its own,
+        # and keeps its own pause, or it would take the lane down again at once.
+        for execution in list(lane.executions):
+            if execution.retry is not None and execution.failures <= failures:
+                self._again(execution)
+
+    def _lane_failed(self, lane: _Lane, error: DeliveryFailed | DeliveryRefused, was_probe: bool) -> None:
+        if lane.failures and not was_probe:
+            # Of the batch that was under way when the lane went down.
+            return
+        lane.failures += 1
+        if lane.failures == 1:
+            log.warning(
+                "Stigmer does not take events; they are kept and tried again",
+                extra={"endpoint": lane.destination.endpoint, "code": error.code, "error": str(error)},
+            )
+        seconds = self._backoff(error).seconds(lane.failures)
+        lane.pause = asyncio.get_running_loop().call_later(seconds, self._pause_over, lane)
+
+    def _pause_over(self, lane: _Lane) -> None:
+        lane.pause = None
+        self._advance(lane)
+
+    def _backoff(self, error: DeliveryFailed | DeliveryRefused) -> Backoff:
+        return self._retry_refused if isinstance(error, DestinationRefused) else self._retry
+
+    def _tell(self, execution: _Execution, trouble: str | None) -> None:
+        """The watermark or the error moved: wake the waiters, and say so once for many moves."""
+        execution.trouble = None if trouble is None else trouble[:MOST_ERROR]
+        stand = (execution.outbox.delivered, execution.trouble or execution.left_out)
+        if self._executions.get(execution.key) is not execution or execution.told == stand:
+            return
+        execution.told = stand
+        execution.moved.set()
+        execution.moved = asyncio.Event()
+        if not self._moved:
+            asyncio.get_running_loop().call_later(CHANGED_SECONDS, self._call_changed)
+        self._moved.add(execution.key)
+
+    def _call_changed(self) -> None:
+        moved, self._moved = self._moved, set()
+        loop = asyncio.get_running_loop()
+        for key in moved:
+            # Each in its own turn of the loop: what goes wrong in one is not the others' trouble.
+            loop.call_soon(self._changed, key)
+
+
+def _cancel(*timers: asyncio.TimerHandle | None) -> None:
+    for timer in timers:
+        if timer is not None:
+            timer.cancel()

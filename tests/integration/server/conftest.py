@@ -13,7 +13,6 @@ import grpc
 import pytest
 from aiohttp import web
 from kubernetes.aio import client
-from workflow_runner.stigmer.relay import Relay
 
 from workflow_runner.cluster import Cluster
 from workflow_runner.controller.runs import Runs
@@ -23,6 +22,7 @@ from workflow_runner.reconcile.live import LiveRun
 from workflow_runner.server.identity import POD_NAME, POD_UID, Identities
 from workflow_runner.server.sink import SinkService, build_server
 from workflow_runner.server.tls import new_authority, server_credentials
+from workflow_runner.stigmer.relay import Relay
 
 Json = dict[str, Any]
 

@@ -1,0 +1,74 @@
+"""The program `workflow-runner`. Commands are imported when they are called: a pod's start is part of every run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from workflow_runner.errors import WorkflowRunnerError
+
+USAGE_ERROR, INTERNAL_ERROR = 2, 70
+
+COMMANDS = {
+    "run": "Run a workflow document here, with no cluster.",
+    "validate": "Check workflow documents without running them.",
+    "operator": "Run the operator: watch WorkflowExecutions and carry them out.",
+    "execute": "Run the workflow that the operator handed to this pod.",
+    "crds": "Print the CustomResourceDefinitions.",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the program and leaves with its exit code (0 done, 1 faulted, 2 invalid, 3 cancelled, 70 a bug here)."""
+    code = call(sys.argv[1:] if arguments is None else arguments)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def call(arguments: Sequence[str]) -> int:
+    """The exit code of one command line."""
+    try:
+        if arguments and arguments[0] == "execute":
+            # A launched pod does not wait for the machinery that people's command lines need.
+            from workflow_runner.cli.execute import main as execute
+
+            return execute(arguments[1:])
+        return _call_by_people(arguments)
+    except BrokenPipeError:
+        # Whoever read our output has had enough; nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except WorkflowRunnerError as error:
+        print(f"workflow-runner: {error.code}: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except Exception:  # noqa: BLE001 - the last place where a bug can be given its exit code
+        traceback.print_exc()
+        print("workflow-runner: internal: this is a bug of workflow-runner; please report what stands above", file=sys.stderr)
+        return INTERNAL_ERROR
+
+
+def _call_by_people(arguments: Sequence[str]) -> int:
+    import cyclopts
+
+    app = cyclopts.App(
+        name="workflow-runner",
+        help="Run CNCF Serverless Workflow documents, here or on Kubernetes.",
+        version=_version,
+        help_format="plaintext",
+        result_action="return_value",
+    )
+    for command, text in COMMANDS.items():
+        app.command(f"workflow_runner.cli.{command}:{command}", name=command, help=text)
+    try:
+        result = app(list(arguments), exit_on_error=False, print_error=True)
+    except cyclopts.CycloptsError:
+        return USAGE_ERROR
+    return result if isinstance(result, int) else 0
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("workflow-runner")

@@ -1,0 +1,124 @@
+"""`workflow-runner run`: runs a document in this process, for developing and for scripts.
+
+Standard output gets the workflow's output as JSON and nothing else. A fault's last line on standard error is
+the RFC 7807 problem as one line of JSON. Exit codes: main.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+from cyclopts import Parameter
+from google.protobuf import json_format
+
+from workflow_runner.cli.display import display_for
+from workflow_runner.cli.documents import read_file, read_input, read_secrets
+from workflow_runner.dsl.diagnostics import DocumentErrors
+from workflow_runner.errors import InvalidInput
+from workflow_runner.expressions.documents import read_document
+from workflow_runner.hosts.events import to_proto
+from workflow_runner.hosts.local import LocalRun, Source
+from workflow_runner.interpreter.events import Event
+from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted, Outcome
+
+COMPLETED, FAULTED, INVALID, CANCELLED = 0, 1, 2, 3
+
+
+def run(
+    file: Annotated[Path, Parameter(help="The document, YAML or JSON; - is standard input.")],
+    *,
+    input: Annotated[str | None, Parameter(help="The workflow's input as JSON text.")] = None,  # noqa: A002 - the option's name
+    input_file: Annotated[Path | None, Parameter(help="A file with the input as JSON; - is standard input.")] = None,
+    events: Annotated[Path | None, Parameter(help="Where to write events, one a line as JSON; - is standard output.")] = None,
+    secret: Annotated[tuple[str, ...], Parameter(help="NAME=@FILE: the file's text is the secret NAME.")] = (),
+) -> int:
+    """Run a workflow document here, with no cluster.
+
+    Secrets also come from environment variables WORKFLOW_SECRET_NAME. Ctrl-C cancels the run.
+    """
+    source, name = read_file(file)
+    value, secrets = read_input(input, input_file), read_secrets(secret)
+    try:
+        workflow, warnings = read_document(source, name)
+    except DocumentErrors as error:
+        for diagnostic in error.diagnostics:
+            print(diagnostic, file=sys.stderr)
+        return INVALID
+    for diagnostic in warnings:
+        print(diagnostic, file=sys.stderr)
+    display = display_for(sys.stderr, workflow.document.name)
+    with _events_file(events) as stream:
+        execution_id = str(uuid.uuid4())
+        tell = _teller(stream, execution_id, workflow.document.name)
+
+        def report(event: Event) -> None:
+            tell(event)
+            display.show(event)
+
+        try:
+            outcome = asyncio.run(_run(execution_id, Source(source.decode(), name), value, secrets, report))
+        finally:
+            display.close()
+    return _conclude(outcome)
+
+
+async def _run(
+    execution_id: str, source: Source, value: Any, secrets: dict[str, Any], report: Callable[[Event], None]
+) -> Outcome:
+    local = LocalRun(source, value, execution_id=execution_id, run_id="", secrets=secrets, report=report)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, local.cancel, f"{signal.Signals(number).name} was received")
+    return await local.run()
+
+
+def _conclude(outcome: Outcome) -> int:
+    match outcome:
+        case Completed(output):
+            print(json.dumps(output, ensure_ascii=False))
+            return COMPLETED
+        case Faulted(problem):
+            print(json.dumps(problem.to_dict(), ensure_ascii=False), file=sys.stderr)
+            return FAULTED
+        case Cancelled(reason):
+            print(f"workflow-runner: cancelled: {reason}", file=sys.stderr)
+            return CANCELLED
+
+
+def _teller(stream: TextIO | None, execution_id: str, name: str) -> Callable[[Event], None]:
+    """Writes events as proto3 JSON, numbered from 1."""
+    sequence = 0
+
+    def tell(event: Event) -> None:
+        nonlocal sequence
+        if stream is None:
+            return
+        sequence += 1
+        message = to_proto(event, execution_id=execution_id, workflow_name=name, attempt=1, sequence=sequence)
+        print(json_format.MessageToJson(message, indent=None), file=stream, flush=True)
+
+    return tell
+
+
+@contextlib.contextmanager
+def _events_file(path: Path | None) -> Iterator[TextIO | None]:
+    if path is None:
+        yield None
+    elif str(path) == "-":
+        yield sys.stdout
+    else:
+        try:
+            stream = path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise InvalidInput(
+                f"--events {path} cannot be written: {error.strerror or error}", code="input.unwritable"
+            ) from error
+        with stream:
+            yield stream

@@ -1,0 +1,302 @@
+"""Reading the parts of a document: types, required and unknown members, expressions, durations.
+
+`read_document_parts` and `read_tasks` use it; every method notes what is wrong and goes on, so that all errors of
+a document are told at once. Where a value cannot be read the answer is None (or the default).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from workflow_runner.dsl.diagnostics import Findings
+from workflow_runner.dsl.durations import UNITS, duration_from_json
+from workflow_runner.dsl.jq_tokens import NotTokens, mentions
+from workflow_runner.dsl.model import Duration, ErrorDefinition, RetryPolicy
+from workflow_runner.dsl.nodes import Node, escape, items
+from workflow_runner.dsl.templates import (
+    ArrayTemplate,
+    Expression,
+    Json,
+    Literal,
+    ObjectTemplate,
+    Position,
+    Template,
+)
+
+Scope = frozenset[str]
+"""The variables, without `$`, that an expression may use."""
+
+WORKFLOW_INPUT: Scope = frozenset({"secrets", "workflow", "runtime"})
+WORKFLOW_OUTPUT: Scope = WORKFLOW_INPUT | {"context"}
+TASK_INPUT: Scope = WORKFLOW_OUTPUT | {"task"}
+TASK_BODY: Scope = TASK_INPUT | {"input", "authorization"}
+TASK_EXPORT: Scope = TASK_BODY | {"output"}
+"""What is available where (dsl.md, "Runtime expression arguments"); loops and catches add their own."""
+
+STANDARD_VARIABLES: Scope = TASK_EXPORT
+
+_WHOLE = re.compile(r"(\s*\$\{)(.*)\}\s*", re.DOTALL)
+_IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z_0-9]*")
+
+_TYPE_NAMES: Mapping[type, str] = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
+
+
+@dataclass(slots=True)
+class Fields:
+    """One document being read. `secrets` are the declared ones; `expressions` all that were found so far.
+
+    `errors` and `retries` are the nodes of the reusable parts, read anew for each task that uses them, since the
+    variables they may use are those of that task.
+    """
+
+    findings: Findings
+    secrets: tuple[str, ...] = ()
+    errors: dict[str, tuple[str, Node]] = field(default_factory=dict)
+    retries: dict[str, tuple[str, Node]] = field(default_factory=dict)
+    expressions: list[Expression] = field(default_factory=list)
+    read_errors: dict[str, ErrorDefinition] = field(default_factory=dict)
+    read_retries: dict[str, RetryPolicy] = field(default_factory=dict)
+
+    def members(
+        self,
+        node: Node,
+        pointer: str,
+        known: Iterable[str],
+        *,
+        required: Iterable[str] = (),
+        later: Iterable[str] = (),
+        what: str = "value",
+    ) -> dict[str, tuple[str, Node]]:
+        """The known members of an object as name → (pointer, value). `later` are those not supported yet."""
+        if not self.expect(node, pointer, dict, what):
+            return {}
+        known, later = tuple(known), tuple(later)
+        found: dict[str, tuple[str, Node]] = {}
+        for name, place, key, child in items(node, pointer):
+            if name in later:
+                self.findings.error("property.not-supported-yet", f"{name!r} is not supported yet", place, key)
+            elif name in known:
+                found[name] = (place, child)
+            else:
+                hint = did_you_mean(name, (*known, *later))
+                self.findings.error("property.unknown", f"{what} has no {name!r}{hint}", place, key)
+        for name in required:
+            if name not in node.members:
+                self.findings.error("property.missing", f"{what} needs {name!r}", pointer, node.position)
+        return found
+
+    def expect(self, node: Node, pointer: str, wanted: type, what: str) -> bool:
+        """Note an error unless the value is of a type (an integer is no boolean)."""
+        value = node.json
+        if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
+            return True
+        hint = ""
+        if wanted is str and isinstance(value, int | float):
+            hint = ": put it in quotes"
+        self.findings.error(
+            "property.wrong-type", f"{what} must be {_wanted(wanted)}, not {type_name(value)}{hint}", pointer, node.position
+        )
+        return False
+
+    def string(self, found: tuple[str, Node] | None, what: str) -> str | None:
+        """A string, or None where there is none."""
+        if found is None or not self.expect(found[1], found[0], str, what):
+            return None
+        return str(found[1].json)
+
+    def name(self, found: tuple[str, Node] | None, what: str, default: str) -> str:
+        """The name of a variable (`each`, `at`, `as`)."""
+        text = self.string(found, what)
+        if found is None or text is None:
+            return default
+        if _IDENTIFIER.fullmatch(text) is None:
+            message = f"{what} is {text!r}, which is no name for a variable: letters, digits and _, without $"
+        elif text in STANDARD_VARIABLES:
+            message = f"{what} is {text!r}, which is a variable of the language already"
+        else:
+            return text
+        self.findings.error("variable.bad-name", message, found[0], found[1].position)
+        return default
+
+    def one_of(self, found: tuple[str, Node] | None, what: str, choices: tuple[str, ...]) -> str | None:
+        """A string that is one of a few."""
+        text = self.string(found, what)
+        if found is None or text is None or text in choices:
+            return text
+        hint = did_you_mean(text, choices) or f": it is one of {', '.join(choices)}"
+        self.findings.error("property.bad-value", f"{what} cannot be {text!r}{hint}", found[0], found[1].position)
+        return None
+
+    def free_object(self, found: tuple[str, Node] | None, what: str) -> Mapping[str, Json]:
+        """An object of anything, such as `metadata`."""
+        if found is None or not self.expect(found[1], found[0], dict, what):
+            return {}
+        json = found[1].json
+        return json if isinstance(json, dict) else {}
+
+    def whole(self, found: tuple[str, Node] | None, what: str, *, least: int, most: int) -> int | None:
+        """An integer within bounds."""
+        if found is None or not self.expect(found[1], found[0], int, what):
+            return None
+        value = found[1].json
+        if isinstance(value, int) and least <= value <= most:
+            return value
+        message = f"{what} must be between {least} and {most}"
+        self.findings.error("property.bad-value", message, found[0], found[1].position)
+        return None
+
+    def condition(self, found: tuple[str, Node] | None, what: str, scope: Scope) -> Expression | None:
+        """A property that is an expression, with or without `${ }` around it."""
+        if found is None or not self.expect(found[1], found[0], str, what):
+            return None
+        pointer, node = found
+        whole = _WHOLE.fullmatch(str(node.json))
+        if whole is None:
+            return self._expression(str(node.json), 0, pointer, node, scope)
+        return self._expression(whole[2], len(whole[1]), pointer, node, scope)
+
+    def filter(self, found: tuple[str, Node] | None, what: str, scope: Scope) -> Template | None:
+        """A property that is an expression or an object with expressions in it (`input.from`, `output.as`, `export.as`)."""
+        if found is None:
+            return None
+        pointer, node = found
+        if isinstance(node.json, str):
+            return self.condition(found, what, scope)
+        if isinstance(node.json, dict):
+            return self.template(node, pointer, scope)
+        message = f"{what} must be an expression or an object, not {type_name(node.json)}"
+        self.findings.error("property.wrong-type", message, pointer, node.position)
+        return None
+
+    def text(self, found: tuple[str, Node] | None, what: str, scope: Scope) -> Template | None:
+        """A string that may be `${ … }` as a whole."""
+        if found is None or not self.expect(found[1], found[0], str, what):
+            return None
+        return self.template(found[1], found[0], scope)
+
+    def template(self, node: Node, pointer: str, scope: Scope) -> Template:
+        """Any value with `${ … }` strings in it."""
+        value = node.json
+        if isinstance(value, str):
+            return self._string(value, pointer, node, scope)
+        if isinstance(value, dict):
+            parts = [(name, self.template(child, place, scope)) for name, place, _, child in items(node, pointer)]
+            if all(isinstance(part, Literal) for _, part in parts):
+                return Literal(value)
+            return ObjectTemplate(tuple(parts))
+        if isinstance(value, list):
+            elements = [self.template(child, f"{pointer}/{at}", scope) for at, child in enumerate(node.elements)]
+            if all(isinstance(part, Literal) for part in elements):
+                return Literal(value)
+            return ArrayTemplate(tuple(elements))
+        return Literal(value)
+
+    def duration(self, found: tuple[str, Node] | None, what: str, scope: Scope) -> Duration | None:
+        """A duration, or an expression that gives one."""
+        if found is None:
+            return None
+        pointer, node = found
+        value = node.json
+        if isinstance(value, str) and _WHOLE.fullmatch(value):
+            return self.condition(found, what, scope)
+        if isinstance(value, dict):
+            self.members(node, pointer, UNITS, what="a duration")
+            if any(name not in UNITS for name in value):
+                return None
+        try:
+            return duration_from_json(value)
+        except ValueError as error:
+            self.findings.error("duration.invalid", f"{what}: {error}", pointer, node.position)
+            return None
+
+    def _string(self, value: str, pointer: str, node: Node, scope: Scope) -> Template:
+        whole = _WHOLE.fullmatch(value)
+        if whole is not None and not _several(whole[2]):
+            expression = self._expression(whole[2], len(whole[1]), pointer, node, scope)
+            return expression if expression is not None else Literal(None)
+        if "${" in value:
+            self.findings.warning(
+                "expression.embedded",
+                'this is text, not an expression: ${ … } must be the whole string; write ${ "… \\(.value) …" }',
+                pointer,
+                node.position,
+            )
+        return Literal(value)
+
+    def _expression(self, source: str, offset: int, pointer: str, node: Node, scope: Scope) -> Expression | None:
+        exact = node.exact is not None
+        position = Position(node.exact.line, node.exact.column + offset) if node.exact else node.position
+        if not source.strip():
+            self.findings.error("expression.invalid", "the expression is empty", pointer, position)
+            return None
+
+        def at(place: int) -> Position:
+            return Position(position.line, position.column + place) if exact else position
+
+        try:
+            said = mentions(source)
+        except NotTokens as error:
+            self.findings.error("expression.invalid", f"the expression cannot be read: {error}", pointer, at(error.offset))
+            return None
+        if said.forbidden is not None:
+            name, why, place = said.forbidden
+            self.findings.error("expression.forbidden", f"{name} cannot be used: {why}", pointer, at(place))
+            return None
+        needed = self.secrets if said.secrets is None else tuple(sorted(said.secrets))
+        for name in needed:
+            if name not in self.secrets:
+                hint = did_you_mean(name, self.secrets) or ": list it under use.secrets"
+                message = f"the secret {name!r} is not declared{hint}"
+                self.findings.error("secret.undeclared", message, pointer, at(source.find(name)))
+        expression = Expression(
+            source=source,
+            variables=tuple(sorted(said.variables & scope)),
+            secrets=needed,
+            pointer=pointer,
+            position=position,
+            exact=exact,
+        )
+        self.expressions.append(expression)
+        return expression
+
+
+def _several(inner: str) -> bool:
+    """True for the inside of a string such as `${ .a } and ${ .b }`: text that only looks like one expression."""
+    if "${" not in inner:
+        return False
+    try:
+        mentions(inner)
+    except NotTokens:
+        return True
+    return False
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`: did you mean 'x'?` for the known name that is closest, or nothing."""
+    close = get_close_matches(name, tuple(known), n=1, cutoff=0.6)
+    return f": did you mean {close[0]!r}?" if close else ""
+
+
+def type_name(value: Json) -> str:
+    """What people call the type of a value."""
+    return _TYPE_NAMES[type(value)]
+
+
+def _wanted(wanted: type) -> str:
+    return "a whole number" if wanted is int else _TYPE_NAMES[wanted]
+
+
+def child(pointer: str, name: str) -> str:
+    """The pointer of a member."""
+    return f"{pointer}/{escape(name)}"
