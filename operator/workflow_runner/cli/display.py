@@ -67,7 +67,7 @@ class LineDisplay:
 class _Row:
     def __init__(self, event: Event) -> None:
         self.name, self.depth = event.task_name, event.reference.count("/do/") - 1
-        self.start, self.end = event.timestamp, None
+        self.start = event.timestamp
         self.mark: tuple[str, str] | None = None
         self.passes, self.note = 0, ""
         self.end: datetime | None = None

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from workflow_runner.calls import Calls
-from workflow_runner.dsl.templates import Expression, Json
-from workflow_runner.expressions.stub import evaluate
+from workflow_runner.dsl.templates import Json
+from workflow_runner.expressions.evaluate import JqRequest
 from workflow_runner.hosts.hold import Hold
+from workflow_runner.hosts.jq_worker import JqWorker
 from workflow_runner.interpreter.effects import Call
 from workflow_runner.interpreter.events import Event
 from workflow_runner.interpreter.frames import WorkflowFrame
@@ -30,6 +31,7 @@ class LocalEffects:
     def __init__(self, hold: Hold, report: Callable[[Event], None]) -> None:
         self._hold = hold
         self._calls = Calls()
+        self._worker = JqWorker()
         self._breathe_at = 0.0
         self.report = report
 
@@ -62,10 +64,11 @@ class LocalEffects:
         """Carry out a call in this process."""
         return await self._calls.call(request.protocol, request.arguments, idempotency_key=request.idempotency_key)
 
-    async def evaluate(self, expression: Expression, data: Json, variables: Mapping[str, Json]) -> Json:
-        """Evaluate a program that may not end by itself, in a process that can be killed."""
-        return await asyncio.to_thread(evaluate, expression, data, variables)
+    async def evaluate(self, request: JqRequest) -> Json:
+        """Evaluate a program in a child process that can be killed."""
+        return await self._worker.evaluate(request)
 
     async def close(self) -> None:
-        """Close connections."""
+        """Close connections and end the child process."""
         await self._calls.close()
+        await self._worker.aclose()

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from workflow_runner.dsl.templates import Json
+from workflow_runner.expressions.evaluate import JqRequest
 from workflow_runner.interpreter.events import Event
 from workflow_runner.interpreter.frames import WorkflowFrame
 
@@ -69,6 +70,6 @@ class Effects(Protocol):
         """Carry out a side effect and give its output. Raises Fault."""
         ...
 
-    async def evaluate(self, expression: Expression, data: Json, variables: Mapping[str, Json]) -> Json:
-        """Evaluate a program that may not end by itself, where it can be stopped. Raises WorkflowFault."""
+    async def evaluate(self, request: JqRequest) -> Json:
+        """Evaluate a jq program that may not end by itself, where it can be stopped. Raises EvaluationFailed."""
         ...

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 
 from workflow_runner.dsl.model import Task, Workflow
-from workflow_runner.dsl.problems import AUTHORIZATION, Problem, WorkflowFault
+from workflow_runner.dsl.problems import Problem
 from workflow_runner.dsl.templates import Json
 from workflow_runner.interpreter.effects import Effects
 from workflow_runner.interpreter.events import Event, EventType
@@ -42,7 +42,7 @@ class Run:
         self.effects = effects
         self.execution_id = execution_id
         self.run_id = run_id
-        self._secrets = secrets
+        self.secrets: dict[str, Json] = {name: secrets[name] for name in workflow.use.secrets if name in secrets}
         self._root_tasks = max(1, len(workflow.do))
         self.runtime: dict[str, Json] = {"name": "workflow-runner", "version": version, "metadata": {}}
         self.descriptor: dict[str, Json] = {
@@ -51,15 +51,6 @@ class Run:
             "input": frame.raw_input,
             "startedAt": descriptor(frame.started_at),
         }
-
-    def secrets(self) -> dict[str, Json]:
-        """`$secrets`: the declared ones. Raises an authorization fault when one has no value."""
-        declared = self.workflow.use.secrets
-        missing = [name for name in declared if name not in self._secrets]
-        if missing:
-            detail = f"no value is known here for the secret {', '.join(repr(name) for name in missing)}"
-            raise WorkflowFault(Problem.standard(AUTHORIZATION, detail))
-        return {name: self._secrets[name] for name in declared}
 
     def idempotency_key(self, frame: TaskFrame) -> str:
         """A key that is the same whenever this visit of this task is tried again, and for no other."""

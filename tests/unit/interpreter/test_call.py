@@ -60,7 +60,7 @@ def test_headers_and_query_may_be_whole_expressions() -> None:
         ("http://x.test/{nothing}-{missing}-", "http://x.test/--"),
         ("http://x.test/{a.b}/{a-b}", "http://x.test/dot/dash"),
         ("http://x.test/{id,name}", "http://x.test/5,a%20b%2F%C3%BC"),
-        ("${ \"http://x.test/{id}?n=\\(.id)\" }", "http://x.test/{id}?n=5"),
+        ('${ "http://x.test/{id}?n=\\(.id)" }', "http://x.test/{id}?n=5"),
     ],
 )
 def test_uri_templates_take_top_level_properties(endpoint: str, uri: str) -> None:

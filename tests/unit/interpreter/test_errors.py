@@ -94,7 +94,7 @@ class TestCatch:
             ("{exceptWhen: $error.status == 418}", False),
             ("{exceptWhen: $error.status == 419}", True),
             ("{when: true, exceptWhen: true}", False),
-            ("{as: problem, when: $problem.detail == \"short\"}", True),
+            ('{as: problem, when: $problem.detail == "short"}', True),
             ("{when: .in == 1}", True),
             ("{errors: {with: {status: 419}}, when: true}", False),
         ],
@@ -156,7 +156,9 @@ class TestCatch:
         assert story.lines == ["started t", "started a", "completed a", "completed t", "workflow_completed"]
 
     def test_exit_leaves_the_block_or_the_handler(self) -> None:
-        assert run("do: [{t: {try: [{a: {set: 1, then: exit}}, {b: {set: 2}}], catch: {}}}, {c: {set: '${ [.] }'}}]").output == [1]
+        assert run(
+            "do: [{t: {try: [{a: {set: 1, then: exit}}, {b: {set: 2}}], catch: {}}}, {c: {set: '${ [.] }'}}]"
+        ).output == [1]
         assert run(guarded("{do: [{h: {set: 1, then: exit}}, {i: {set: 2}}]}")).output == {"after": 1}
 
 
@@ -257,9 +259,7 @@ class TestRetry:
         assert (answer.asked, story.elapsed) == (3, 8)
 
     def test_when_retries_are_used_up_the_handler_runs(self) -> None:
-        story = run(
-            retried("{limit: {attempt: {count: 2}}}", 'do: [{h: {set: "${ $error.detail }"}}]'), answer=Unsteady(99)
-        )
+        story = run(retried("{limit: {attempt: {count: 2}}}", 'do: [{h: {set: "${ $error.detail }"}}]'), answer=Unsteady(99))
         assert story.output == "failure 2"
 
     @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ class TestRetry:
     )
     def test_conditions_say_whether_to_retry_at_all(self, retry: str, asked: int) -> None:
         answer = Unsteady(2)
-        story = run(retried(retry, 'do: [{h: {set: handled}}]'), answer=answer)
+        story = run(retried(retry, "do: [{h: {set: handled}}]"), answer=answer)
         assert answer.asked == asked
         assert story.output == ("handled" if asked == 1 else 3)
 

@@ -63,7 +63,9 @@ def test_an_empty_loop_gives_its_input(collection: str) -> None:
     assert run(f"do: [{{l: {{for: {{in: '{collection}'}}, do: [{{a: {{set: 1}}}}]}}}}]", {"none": []}).output == {"none": []}
 
 
-@pytest.mark.parametrize(("value", "kind"), [(None, "null"), ("text", "a string"), (5, "a number"), ({}, "an object"), (True, "a boolean")])
+@pytest.mark.parametrize(
+    ("value", "kind"), [(None, "null"), ("text", "a string"), (5, "a number"), ({}, "an object"), (True, "a boolean")]
+)
 def test_what_is_no_array_cannot_be_looped_over(value: Any, kind: str) -> None:
     fault = run("do: [{l: {for: {in: .}, do: [{a: {set: 1}}]}}]", value).fault
     assert (fault["status"], fault["instance"]) == (400, "/do/0/l")

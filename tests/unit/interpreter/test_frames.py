@@ -22,7 +22,10 @@ from workflow_runner.interpreter.frames import Attempts, ListFrame, Loop, TaskFr
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 DOCUMENTS: dict[str, tuple[str, Any]] = {
-    "sequence": ("do: [{a: {set: {n: '${ .n + 1 }'}}}, {b: {if: .n > 5, set: 1}}, {c: {set: '${ .n }', export: {as: '{c: .}'}}}]", {"n": 1}),
+    "sequence": (
+        "do: [{a: {set: {n: '${ .n + 1 }'}}}, {b: {if: .n > 5, set: 1}}, {c: {set: '${ .n }', export: {as: '{c: .}'}}}]",
+        {"n": 1},
+    ),
     "nested": (
         """
         input: {from: .list}
@@ -89,8 +92,14 @@ DOCUMENTS: dict[str, tuple[str, Any]] = {
         """,
         0,
     ),
-    "fault": ("do: [{x: {do: [{w: {wait: PT1S}}, {r: {raise: {error: {type: 'https://e.test/', status: 7, detail: d}}}}]}}]", 0),
-    "unbounded jq": ("do: [{a: {set: '${ [range(3)] }'}}, {l: {for: {in: '[range(2)]'}, do: [{b: {set: '${ [limit(1; .[])] }'}}]}}]", [5]),
+    "fault": (
+        "do: [{x: {do: [{w: {wait: PT1S}}, {r: {raise: {error: {type: 'https://e.test/', status: 7, detail: d}}}}]}}]",
+        0,
+    ),
+    "unbounded jq": (
+        "do: [{a: {set: '${ [range(3)] }'}}, {l: {for: {in: '[range(2)]'}, do: [{b: {set: '${ [limit(1; .[])] }'}}]}}]",
+        [5],
+    ),
 }
 
 

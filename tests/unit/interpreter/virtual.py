@@ -15,9 +15,10 @@ from textwrap import dedent
 from typing import Any, TypeVar
 
 from workflow_runner.dsl.model import Workflow
-from workflow_runner.dsl.templates import Expression, Json
+from workflow_runner.dsl.templates import Json
 from workflow_runner.expressions.documents import read_document
-from workflow_runner.expressions.stub import evaluate
+from workflow_runner.expressions.evaluate import JqRequest
+from workflow_runner.expressions.programs import compile_text, single_value
 from workflow_runner.interpreter import frame_codec
 from workflow_runner.interpreter.effects import Call, DeadlinePassed
 from workflow_runner.interpreter.events import Event, EventType, TaskCounts
@@ -88,9 +89,9 @@ class VirtualEffects:
         self.calls.append(request)
         return self.answer(request)
 
-    async def evaluate(self, expression: Expression, data: Json, variables: Mapping[str, Json]) -> Json:
+    async def evaluate(self, request: JqRequest) -> Json:
         self._pause()
-        return evaluate(expression, data, variables)
+        return single_value(compile_text(request.program), request.payload)
 
     def _pause(self) -> None:
         if self._awaits == self._stop_at:

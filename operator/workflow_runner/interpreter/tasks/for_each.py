@@ -36,7 +36,7 @@ async def run_for(engine: Engine, task: ForTask, frame: TaskFrame, scope: Scope)
 
 
 async def _collection(task: ForTask, frame: TaskFrame, scope: Scope) -> list[Json]:
-    collection = await scope.expression(task.in_, frame.input)
+    collection = await scope.template(task.in_, frame.input)
     if not isinstance(collection, list):
         detail = f"`for.in` must give an array, and {task.in_.source!r} gave {_kind(collection)}"
         raise WorkflowFault(Problem.standard(EXPRESSION, detail))
