@@ -13,19 +13,18 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-import kopf
 import structlog
 
 from workflow_runner import telemetry
 from workflow_runner.cluster import Cluster, Conflict, NotFound, own_namespace
-from workflow_runner.controller.handlers import build_registry, build_settings
 from workflow_runner.controller.queue import KeyedQueue
 from workflow_runner.controller.reconciler import Reconciler
 from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.stigmer import Destinations
 from workflow_runner.controller.store import Store
 from workflow_runner.controller.validation import Validator
-from workflow_runner.errors import WorkflowRunnerError
+from workflow_runner.controller.watches import Watches
+from workflow_runner.errors import Internal, WorkflowRunnerError
 from workflow_runner.launchers.job import LaunchSettings, SinkAddress
 from workflow_runner.server.health import serve_health
 from workflow_runner.server.identity import Identities
@@ -90,48 +89,41 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         namespace=namespace,
         again=queue.add,
     )
-    stop, watching = asyncio.Event(), asyncio.Event()
+    watches = Watches(store, queue)
+    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     health = await serve_health(
         "0.0.0.0",  # noqa: S104 - probes come from the node
         settings.health_port,
-        ready={"watches": lambda: None if watching.is_set() else "the watches have not started"},
+        ready={"watches": lambda: None if watches.ready else "the watches have not started"},
     )
     await server.start()
     await validator.warm()
     log.info("operator started", namespace=namespace, sink=endpoint, image=settings.image)
-    watches = kopf.operator(
-        registry=build_registry(store, queue), settings=build_settings(), clusterwide=True, stop_flag=stop, ready_flag=watching
-    )
     try:
-        await _until_stopped(stop, watches, queue.run(reconciler.reconcile), relay.run())
+        await _until_stopped(stop, {"watches": watches.run(), "queue": queue.run(reconciler.reconcile), "relay": relay.run()})
     finally:
         log.info("operator stopping")
         await server.stop(grace=STOP_SECONDS)
-        await relay.close()
         await health.cleanup()
         await asyncio.to_thread(validator.close)
 
 
-async def _until_stopped(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> None:
+async def _until_stopped(stop: asyncio.Event, parts: dict[str, Coroutine[Any, Any, None]]) -> None:
     """Runs the parts until `stop` is set. A part that ends before that takes the operator down: the pod is
     restarted, which is better than an operator that looks alive and does half of its work."""
-    tasks = [asyncio.ensure_future(part) for part in parts]
-    waiting = asyncio.ensure_future(stop.wait())
+    tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
+    waiting = asyncio.create_task(stop.wait(), name="stop")
     try:
         done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in done - {waiting}:
             task.result()
-            if not stop.is_set():
-                raise WorkflowRunnerError("a part of the operator ended by itself; see the log above it")
+            raise Internal(f"the operator's {task.get_name()} ended by itself; see the log above it")
     finally:
-        stop.set()
         for task in (*tasks, waiting):
             task.cancel()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await asyncio.gather(*tasks, waiting, return_exceptions=True)
+        await asyncio.gather(*tasks, waiting, return_exceptions=True)
 
 
 async def _authority(cluster: Cluster, namespace: str, secret: str) -> Authority:

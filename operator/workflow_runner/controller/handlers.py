@@ -1,58 +1,49 @@
-"""Every kopf decorator. Each handler only notes what was seen and puts a key into the queue.
+"""Every kopf decorator. Each handler only says what was seen; the rest is the reconciler's.
 
-Called by cli.operator. Only `on.event` is used: kopf then writes nothing to the objects, neither
-annotations nor finalizers of its own.
+Called by watches.py. Only `on.event` is used: kopf then writes nothing to the objects, neither annotations
+nor finalizers of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import kopf
 
-from workflow_runner.controller.queue import KeyedQueue
-from workflow_runner.controller.store import Store
 from workflow_runner.crd import group
 
 Json = dict[str, Any]
-See = Callable[..., str | None]
+Kind = Literal["execution", "runner", "job", "pod"]
+See = Callable[[Kind, Json, bool], None]
+"""(what kind of object, the object, whether it was deleted); may be called from another thread."""
+
+OURS = {group.MANAGED_BY_LABEL: group.MANAGED_BY}
 
 
-def build_registry(store: Store, queue: KeyedQueue) -> kopf.OperatorRegistry:
-    """The watches of the operator, feeding `store` and `queue`."""
+def build_registry(see: See) -> kopf.OperatorRegistry:
+    """The watches of the operator, telling `see`."""
     registry = kopf.OperatorRegistry()
 
-    @kopf.on.login(registry=registry, id="service-account", errors=kopf.ErrorsMode.IGNORED)
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    @kopf.on.login(registry=registry, id="login", errors=kopf.ErrorsMode.PERMANENT)
+    async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
     @kopf.on.event(group.GROUP, group.VERSION, group.EXECUTION_PLURAL, registry=registry, id="execution")
-    def execution(event: kopf.RawEvent, **_: Any) -> None:
-        resource = _object(event)
-        store.see_execution(resource, deleted=event["type"] == "DELETED")
-        queue.add(resource["metadata"]["uid"])
+    async def execution(event: kopf.RawEvent, **_: Any) -> None:
+        see("execution", dict(event["object"]), event["type"] == "DELETED")
 
     @kopf.on.event(group.GROUP, group.VERSION, group.RUNNER_PLURAL, registry=registry, id="runner")
-    def runner(event: kopf.RawEvent, **_: Any) -> None:
-        resource = _object(event)
-        store.see_runner(resource, deleted=event["type"] == "DELETED")
-        for uid in store.executions_for_runner(resource["metadata"]["name"]):
-            queue.add(uid)
+    async def runner(event: kopf.RawEvent, **_: Any) -> None:
+        see("runner", dict(event["object"]), event["type"] == "DELETED")
 
-    ours = {group.MANAGED_BY_LABEL: group.MANAGED_BY}
+    @kopf.on.event("batch", "v1", "jobs", labels=OURS, registry=registry, id="job")
+    async def job(event: kopf.RawEvent, **_: Any) -> None:
+        see("job", dict(event["object"]), event["type"] == "DELETED")
 
-    @kopf.on.event("batch", "v1", "jobs", labels=ours, registry=registry, id="job")
-    def job(event: kopf.RawEvent, **_: Any) -> None:
-        uid = store.see_job(_object(event), deleted=event["type"] == "DELETED")
-        if uid is not None:
-            queue.add(uid)
-
-    @kopf.on.event("", "v1", "pods", labels=ours, registry=registry, id="pod")
-    def pod(event: kopf.RawEvent, **_: Any) -> None:
-        uid = store.see_pod(_object(event), deleted=event["type"] == "DELETED")
-        if uid is not None:
-            queue.add(uid)
+    @kopf.on.event("", "v1", "pods", labels=OURS, registry=registry, id="pod")
+    async def pod(event: kopf.RawEvent, **_: Any) -> None:
+        see("pod", dict(event["object"]), event["type"] == "DELETED")
 
     return registry
 
@@ -69,9 +60,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
     settings.process.ultimate_exiting_timeout = None
+    selector = f"{group.MANAGED_BY_LABEL}={group.MANAGED_BY}"
+    settings.watching.label_selectors["jobs"] = selector
+    settings.watching.label_selectors["pods"] = selector
     return settings
-
-
-def _object(event: kopf.RawEvent) -> Json:
-    value: Json = dict(event["object"])
-    return value

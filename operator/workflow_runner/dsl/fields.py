@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Any
 
 from workflow_runner.dsl.diagnostics import Findings
 from workflow_runner.dsl.durations import UNITS, duration_from_json
@@ -29,6 +30,9 @@ from workflow_runner.dsl.templates import (
 Scope = frozenset[str]
 """The variables, without `$`, that an expression may use."""
 
+Found = dict[str, tuple[str, Node]]
+"""Members of an object as name → (pointer, value)."""
+
 WORKFLOW_INPUT: Scope = frozenset({"secrets", "workflow", "runtime"})
 WORKFLOW_OUTPUT: Scope = WORKFLOW_INPUT | {"context"}
 TASK_INPUT: Scope = WORKFLOW_OUTPUT | {"task"}
@@ -37,6 +41,9 @@ TASK_EXPORT: Scope = TASK_BODY | {"output"}
 """What is available where (dsl.md, "Runtime expression arguments"); loops and catches add their own."""
 
 STANDARD_VARIABLES: Scope = TASK_EXPORT
+
+ANYWHERE: Scope = frozenset({"*"})
+"""For reusable parts as such: their variables are those of the tasks that use them, for which they are read again."""
 
 _WHOLE = re.compile(r"(\s*\$\{)(.*)\}\s*", re.DOTALL)
 _IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z_0-9]*")
@@ -77,15 +84,15 @@ class Fields:
         required: Iterable[str] = (),
         later: Iterable[str] = (),
         what: str = "value",
-    ) -> dict[str, tuple[str, Node]]:
-        """The known members of an object as name → (pointer, value). `later` are those not supported yet."""
+    ) -> Found:
+        """The known members of an object. `later` are those not supported yet."""
         if not self.expect(node, pointer, dict, what):
             return {}
         known, later = tuple(known), tuple(later)
-        found: dict[str, tuple[str, Node]] = {}
+        found: Found = {}
         for name, place, key, child in items(node, pointer):
             if name in later:
-                self.findings.error("property.not-supported-yet", f"{name!r} is not supported yet", place, key)
+                self.findings.error("property.not-supported-yet", f"{name!r} of {what} is not supported yet", place, key)
             elif name in known:
                 found[name] = (place, child)
             else:
@@ -258,10 +265,10 @@ class Fields:
             if name not in self.secrets:
                 hint = did_you_mean(name, self.secrets) or ": list it under use.secrets"
                 message = f"the secret {name!r} is not declared{hint}"
-                self.findings.error("secret.undeclared", message, pointer, at(source.find(name)))
+                self.findings.error("secret.undeclared", message, pointer, at(source.find(name, source.find("secrets"))))
         expression = Expression(
             source=source,
-            variables=tuple(sorted(said.variables & scope)),
+            variables=tuple(sorted(said.variables if scope is ANYWHERE else said.variables & scope)),
             secrets=needed,
             pointer=pointer,
             position=position,
@@ -269,6 +276,21 @@ class Fields:
         )
         self.expressions.append(expression)
         return expression
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A task being read: its node and pointer, and what its parts have in common."""
+
+    node: Node
+    pointer: str
+    variables: Scope  # of the loops and catches around it
+    common: dict[str, Any]  # keyword arguments of Task
+
+    @property
+    def body(self) -> Scope:
+        """What expressions of the task's own definition may use."""
+        return TASK_BODY | self.variables
 
 
 def _several(inner: str) -> bool:

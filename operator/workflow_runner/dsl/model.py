@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import ClassVar, Literal, TypeAlias, overload
 
+from workflow_runner.dsl.nodes import Node
 from workflow_runner.dsl.templates import Expression, Position, Template
 from workflow_runner.dsl.templates import Json as Json
 
@@ -256,7 +257,11 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Workflow:
-    """A whole document. `file` is what messages call it; `expressions` are all its jq programs."""
+    """A whole document.
+
+    `file` is what messages call it; `expressions` are all its jq programs; `source` is the tree it was read from,
+    for the positions of messages.
+    """
 
     document: DocumentInfo
     do: TaskList
@@ -266,6 +271,7 @@ class Workflow:
     use: Use = field(default_factory=Use)
     file: str = "<document>"
     expressions: tuple[Expression, ...] = ()
+    source: Node | None = field(default=None, repr=False)
 
     def tasks(self) -> Iterator[Task]:
         """Every task, outer before inner, in document order."""

@@ -6,6 +6,7 @@ The launched pod's reporter and `run --events` call `to_proto` for each event th
 from __future__ import annotations
 
 import json
+from typing import Any, cast
 
 from google.protobuf import json_format, struct_pb2
 
@@ -53,7 +54,7 @@ def to_proto(event: Event, *, execution_id: str, workflow_name: str, attempt: in
     if event.error is not None:
         message.error.CopyFrom(error_details(event.error, code=event.code))
     if event.type is EventType.WORKFLOW_COMPLETED and fits(event.output, LARGEST_OUTPUT):
-        message.output.CopyFrom(json_format.ParseDict(event.output, struct_pb2.Value()))
+        message.output.CopyFrom(json_format.ParseDict(cast("Any", event.output), struct_pb2.Value()))
     return message
 
 

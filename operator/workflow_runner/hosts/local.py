@@ -69,6 +69,7 @@ class LocalRun:
         # Once the end is told it stands, also when a cancel comes before the task has wound up.
         self._outcome: Outcome | None = None
         self._cancel_reason: str | None = None
+        self._listener_failed = False
 
     @property
     def paused(self) -> bool:
@@ -188,7 +189,9 @@ class LocalRun:
         try:
             self._report(event)
         except Exception:
-            _logger.exception("a listener failed at a %s event; the run goes on", event.type)
+            if not self._listener_failed:
+                self._listener_failed = True
+                _logger.exception("a listener failed at a %s event; the run goes on, later failures are not logged", event.type)
 
 
 async def run_document(

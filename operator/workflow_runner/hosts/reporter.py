@@ -339,9 +339,11 @@ def _lifetime() -> float:
 
 def _exact(event: Event) -> bytes:
     """The output as JSON text, for the event's own is in doubles; nothing when it is too large."""
-    if not fits(event.output, LARGEST_OUTPUT_BYTES):
+    try:
+        return json.dumps(event.output, separators=(",", ":")).encode() if fits(event.output, LARGEST_OUTPUT_BYTES) else b""
+    except (ValueError, TypeError, RecursionError):
+        log.warning("the output of the workflow cannot be written as JSON; it goes without")
         return b""
-    return json.dumps(event.output, separators=(",", ":")).encode()
 
 
 def _sendable(text: str) -> str:

@@ -7,9 +7,9 @@ the tasks in it. The engine and `tasks/` evaluate every expression through a Sco
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
+from typing import NamedTuple
 
 from workflow_runner.dsl.durations import duration_from_json
 from workflow_runner.dsl.model import Duration, Task
@@ -24,8 +24,7 @@ NO_NAMES: Mapping[str, Json] = MappingProxyType({})
 _ARGUMENTS = ("context", "input", "output", "workflow", "runtime", "secrets", "task")
 
 
-@dataclass(slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a list of tasks stands: loop indices and visits around it, and the names that it may use.
 
     `names` are the variables of loops and handlers around the list, by name without `$`.

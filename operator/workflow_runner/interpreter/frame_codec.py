@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import InvalidInput
 from workflow_runner.interpreter.events import TaskCounts
-from workflow_runner.interpreter.frames import Attempts, Loop, TaskFrame, ListFrame, TaskState, Wait, WorkflowFrame
+from workflow_runner.interpreter.frames import Attempts, ListFrame, Loop, TaskFrame, TaskState, Wait, WorkflowFrame
 
 VERSION = 1
 _T = TypeVar("_T")
@@ -36,7 +36,10 @@ def decode(document: Json) -> WorkflowFrame:
             hint="continue it with the release that wrote it",
         )
     try:
-        return _Reader(document["values"]).workflow(document["frame"])
+        values = document["values"]
+        if not isinstance(values, list):
+            raise TypeError("its values are not a list")
+        return _Reader(values).workflow(document["frame"])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise InvalidInput(f"the frame is damaged: {error!r}", code="frame.invalid") from error
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from workflow_runner.interpreter.events import TaskCounts
 from workflow_runner.dsl.templates import Json
+from workflow_runner.interpreter.events import TaskCounts
 
 
 @dataclass(slots=True)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from workflow_runner.dsl.durations import LONGEST
 from workflow_runner.dsl.templates import Json
-
-LONGEST = timedelta(days=36500)
-"""Longer durations count as this one, so that no document can overflow the calendar."""
 
 
 def later(start: datetime, duration: timedelta) -> datetime:
-    """`start` plus `duration`, which is cut to LONGEST."""
+    """`start` plus `duration`, cut to the longest there is, so that no backoff overflows the calendar."""
     return start + min(duration, LONGEST)
 
 

@@ -230,6 +230,6 @@ def _metadata(key: SecretStr) -> tuple[tuple[str, str], ...]:
 
 def _tls_hint(error: grpc.aio.AioRpcError, destination: Destination) -> str | None:
     text = (error.details() or "").lower()
-    if destination.use_tls and ("certificate" in text or "ssl" in text or "handshake" in text):
+    if destination.use_tls and any(word in text for word in ("certificate", "ssl", "handshake", "verification")):
         return "the server's certificate was not accepted, or it does not speak TLS: check caBundle and useTLS"
     return None

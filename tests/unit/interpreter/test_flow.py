@@ -52,7 +52,12 @@ class TestSwitch:
 
     @pytest.mark.parametrize(("then", "output"), [("", "next"), ("then: b,", "b")])
     def test_where_no_case_holds_the_tasks_own_then_or_the_next_task_follows(self, then: str, output: str) -> None:
-        document = f"do: [{{s: {{{then} switch: [{{x: {{when: false, then: end}}}}]}}}}, {{a: {{set: next, then: exit}}}}, {{b: {{set: b}}}}]"
+        document = f"""
+            do:
+              - s: {{{then} switch: [{{x: {{when: false, then: end}}}}]}}
+              - a: {{set: next, then: exit}}
+              - b: {{set: b}}
+            """
         assert run(document).output == output
 
     def test_it_gives_its_input_through_its_own_output(self) -> None:

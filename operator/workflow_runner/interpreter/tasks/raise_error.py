@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from workflow_runner.dsl.model import RaiseTask
 from workflow_runner.dsl.problems import EXPRESSION, Problem, WorkflowFault
-from workflow_runner.dsl.templates import Json, Template
+from workflow_runner.dsl.templates import Template
 from workflow_runner.interpreter.dataflow import Scope
 from workflow_runner.interpreter.engine import Engine
 from workflow_runner.interpreter.frames import TaskFrame

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from workflow_runner.dsl.model import Catch, DoTask, ErrorFilter, ForTask, RetryPolicy, Task, TaskList, TryTask
+from workflow_runner.dsl.durations import LONGEST
+from workflow_runner.dsl.model import Backoff, Catch, DoTask, ErrorFilter, ForTask, RetryPolicy, Task, TaskList, TryTask
 from workflow_runner.dsl.problems import TIMEOUT, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json
 from workflow_runner.interpreter.dataflow import Scope
 from workflow_runner.interpreter.effects import DeadlinePassed
 from workflow_runner.interpreter.engine import Engine
 from workflow_runner.interpreter.frames import Attempts, ListFrame, Loop, TaskFrame
-from workflow_runner.interpreter.moments import LONGEST, later
+from workflow_runner.interpreter.moments import later
 
 
 async def run_try(engine: Engine, task: TryTask, frame: TaskFrame, scope: Scope) -> Json:
@@ -132,15 +133,18 @@ async def _next_attempt(
         low, high = [await scope.duration(bound, data) for bound in policy.jitter]
         delay += low + (high - low) * engine.run.effects.random()
     retry_at = later(engine.run.effects.now(), delay)
-    if policy.duration is not None:
-        if retry_at > later(attempts.first_at, await scope.duration(policy.duration, data)):
-            return None
+    if policy.duration is not None and retry_at > later(attempts.first_at, await scope.duration(policy.duration, data)):
+        return None
     return retry_at
 
 
-def _backoff(strategy: str, delay: timedelta, failed: int) -> timedelta:
+def _backoff(strategy: Backoff, delay: timedelta, failed: int) -> timedelta:
     """The delay after that many failed attempts (rulings: constant d, linear d·n, exponential d·2^(n-1))."""
-    factor = {"constant": 1, "linear": failed, "exponential": 2 ** min(failed - 1, 62)}[strategy]
+    factor = 1
+    if strategy == "linear":
+        factor = failed
+    elif strategy == "exponential":
+        factor = 1 << min(failed - 1, 62)
     if delay <= timedelta(0) or factor <= LONGEST / delay:
         return delay * factor
     return LONGEST

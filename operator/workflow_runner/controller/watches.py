@@ -1,0 +1,90 @@
+"""kopf at work, in a thread with an event loop of its own. Run by cli.operator.
+
+kopf takes the signals of its thread and, when it ends, cancels every task of its loop; in a loop of its own
+it can do neither to the rest of the operator. What it sees is handed over to the operator's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+
+import kopf
+
+from workflow_runner.controller.handlers import Json, Kind, build_registry, build_settings
+from workflow_runner.controller.queue import KeyedQueue
+from workflow_runner.controller.store import Store
+
+STOP_SECONDS = 3.0
+
+
+class Watches:
+    """Fills store and queue for as long as `run` runs."""
+
+    def __init__(self, store: Store, queue: KeyedQueue) -> None:
+        self._store = store
+        self._queue = queue
+        self._stop = threading.Event()
+        self._ready = threading.Event()
+
+    @property
+    def ready(self) -> bool:
+        """Whether kopf has started."""
+        return self._ready.is_set()
+
+    async def run(self) -> None:
+        """Watches until cancelled; raises what made kopf end."""
+        for name in ("kopf.objects", "kopf._core", "kopf._cogs", "kopf.activities"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # a line an event, and it knows no more than we do
+        loop, ended = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
+        thread = threading.Thread(target=self._thread, args=(loop, ended), name="watches", daemon=True)
+        thread.start()
+        try:
+            await asyncio.shield(ended)
+        finally:
+            self._stop.set()
+            await asyncio.to_thread(thread.join, STOP_SECONDS)
+
+    def _thread(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
+        def see(kind: Kind, resource: Json, deleted: bool) -> None:
+            loop.call_soon_threadsafe(self._take, kind, resource, deleted)
+
+        error: BaseException | None = None
+        try:
+            asyncio.run(
+                kopf.operator(
+                    registry=build_registry(see),
+                    settings=build_settings(),
+                    clusterwide=True,
+                    stop_flag=self._stop,
+                    ready_flag=self._ready,
+                )
+            )
+        except BaseException as caught:  # noqa: BLE001 - it goes on in the operator's loop
+            error = caught
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle, ended, error)
+
+    def _take(self, kind: Kind, resource: Json, deleted: bool) -> None:
+        if kind == "execution":
+            self._store.see_execution(resource, deleted=deleted)
+            self._queue.add(resource["metadata"]["uid"])
+        elif kind == "runner":
+            self._store.see_runner(resource, deleted=deleted)
+            for uid in self._store.executions_for_runner(resource["metadata"]["name"]):
+                self._queue.add(uid)
+        else:
+            see = self._store.see_job if kind == "job" else self._store.see_pod
+            execution = see(resource, deleted=deleted)
+            if execution is not None:
+                self._queue.add(execution)
+
+
+def _settle(ended: asyncio.Future[None], error: BaseException | None) -> None:
+    if ended.done():
+        return
+    if error is None:
+        ended.set_result(None)
+    else:
+        ended.set_exception(RuntimeError(f"the watches have ended: {error!r}"))

@@ -1,0 +1,197 @@
+"""Loading documents: YAML text, or an object, to a `Workflow`.
+
+`expressions.documents.read_document` is what most callers want: it adds validation and jq's compiler. Here a
+document is read and its structure checked; what is found is told all at once, by position.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from workflow_runner.dsl.diagnostics import DocumentErrors as DocumentErrors
+from workflow_runner.dsl.diagnostics import Findings
+from workflow_runner.dsl.fields import ANYWHERE, WORKFLOW_INPUT, WORKFLOW_OUTPUT, Fields, Found, child
+from workflow_runner.dsl.model import DocumentInfo, TaskList, Use, Workflow
+from workflow_runner.dsl.nodes import Node, NotJson, items, node_of
+from workflow_runner.dsl.read_errors import error_definition, retry_policy
+from workflow_runner.dsl.read_tasks import read_list
+from workflow_runner.dsl.templates import Template
+from workflow_runner.dsl.yaml_reader import InvalidYaml, read_yaml
+
+_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
+_SEMANTIC_VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
+_DSL = re.compile(r"1\.0\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
+_LATER_USE = ("authentications", "catalogs", "extensions", "functions", "timeouts")
+
+
+def load(source: str | bytes, file: str = "<document>") -> Workflow:
+    """The workflow that a YAML or JSON text describes; `file` is what messages call it. Raises DocumentErrors."""
+    findings = Findings(file)
+    workflow = load_text(source, findings)
+    findings.raise_errors()
+    return workflow
+
+
+def load_object(document: Mapping[str, Any], file: str = "<document>") -> Workflow:
+    """The workflow that an object describes. Messages give JSON pointers for places. Raises DocumentErrors."""
+    findings = Findings(file)
+    workflow = load_node(document, findings)
+    findings.raise_errors()
+    return workflow
+
+
+def load_text(source: str | bytes, findings: Findings) -> Workflow:
+    """Like `load`, for callers that go on collecting: with errors in `findings` parts of the workflow are missing.
+
+    Raises DocumentErrors when there is nothing that could be looked at.
+    """
+    try:
+        root, complaints = read_yaml(source)
+    except InvalidYaml as error:
+        findings.error(error.code, str(error), "", error.position)
+        raise DocumentErrors(findings.sorted()) from error
+    for complaint in complaints:
+        findings.error(complaint.code, str(complaint), "", complaint.position)
+    return _read(root, findings)
+
+
+def load_node(document: Mapping[str, Any], findings: Findings) -> Workflow:
+    """Like `load_text`, for an object."""
+    try:
+        root = node_of(document)
+    except NotJson as error:
+        findings.error(error.code, str(error), error.pointer)
+        raise DocumentErrors(findings.sorted()) from error
+    return _read(root, findings)
+
+
+def _read(root: Node, findings: Findings) -> Workflow:
+    if not isinstance(root.json, dict):
+        findings.error("property.wrong-type", "a workflow document must be an object", "", root.position)
+        raise DocumentErrors(findings.sorted())
+    fields = Fields(findings)
+    found = fields.members(
+        root,
+        "",
+        ("document", "do", "input", "output", "use", "evaluate"),
+        required=("document", "do"),
+        later=("timeout", "schedule"),
+        what="a workflow",
+    )
+    document = _document(fields, found)
+    use = _use(fields, found)
+    _evaluate(fields, found)
+    input_from = _filter(fields, found, "input", "from")
+    output_as = _filter(fields, found, "output", "as")
+    tasks = read_list(fields, found["do"][1], found["do"][0], frozenset()) if "do" in found else TaskList()
+    return Workflow(
+        document=document,
+        do=tasks,
+        definition=root.json,
+        input_from=input_from,
+        output_as=output_as,
+        use=use,
+        file=findings.file,
+        expressions=tuple(fields.expressions),
+        source=root,
+    )
+
+
+def _document(fields: Fields, found: Found) -> DocumentInfo:
+    if "document" not in found:
+        return DocumentInfo(dsl="", namespace="", name="", version="")
+    pointer, node = found["document"]
+    parts = fields.members(
+        node,
+        pointer,
+        ("dsl", "namespace", "name", "version", "title", "summary", "tags", "metadata"),
+        required=("dsl", "namespace", "name", "version"),
+        what="document",
+    )
+    return DocumentInfo(
+        dsl=_matching(fields, parts, "dsl", _DSL, "document.dsl-version", "this runner speaks DSL 1.0.x"),
+        namespace=_matching(fields, parts, "namespace", _NAME, "document.bad-name", _NAME_RULE),
+        name=_matching(fields, parts, "name", _NAME, "document.bad-name", _NAME_RULE),
+        version=_matching(
+            fields, parts, "version", _SEMANTIC_VERSION, "document.bad-version", "it is a semantic version such as 1.0.0"
+        ),
+        title=fields.string(parts.get("title"), "title"),
+        summary=fields.string(parts.get("summary"), "summary"),
+        tags=fields.free_object(parts.get("tags"), "tags"),
+        metadata=fields.free_object(parts.get("metadata"), "metadata"),
+    )
+
+
+_NAME_RULE = "it is 1 to 63 letters, digits and inner dashes"
+
+
+def _matching(fields: Fields, parts: Found, name: str, pattern: re.Pattern[str], code: str, rule: str) -> str:
+    text = fields.string(parts.get(name), name)
+    if text is None:
+        return ""
+    if pattern.fullmatch(text) is None:
+        fields.findings.error(code, f"{name} cannot be {text[:80]!r}: {rule}", parts[name][0], parts[name][1].position)
+    return text
+
+
+def _use(fields: Fields, found: Found) -> Use:
+    if "use" not in found:
+        return Use()
+    pointer, node = found["use"]
+    parts = fields.members(node, pointer, ("errors", "retries", "secrets"), later=_LATER_USE, what="use")
+    fields.secrets = _secrets(fields, parts.get("secrets"))
+    fields.errors = _named(fields, parts.get("errors"), "errors")
+    fields.retries = _named(fields, parts.get("retries"), "retries")
+    errors = {name: error_definition(fields, entry, ANYWHERE, name) for name, entry in fields.errors.items()}
+    retries = {name: retry_policy(fields, entry, ANYWHERE) for name, entry in fields.retries.items()}
+    return Use(
+        errors={name: error for name, error in errors.items() if error is not None},
+        retries={name: retry for name, retry in retries.items() if retry is not None},
+        secrets=fields.secrets,
+    )
+
+
+def _named(fields: Fields, found: tuple[str, Node] | None, what: str) -> dict[str, tuple[str, Node]]:
+    if found is None or not fields.expect(found[1], found[0], dict, what):
+        return {}
+    return {name: (pointer, node) for name, pointer, _, node in items(found[1], found[0])}
+
+
+def _secrets(fields: Fields, found: tuple[str, Node] | None) -> tuple[str, ...]:
+    if found is None or not fields.expect(found[1], found[0], list, "secrets"):
+        return ()
+    names: list[str] = []
+    for number, node in enumerate(found[1].elements):
+        name = fields.string((child(found[0], str(number)), node), "a secret")
+        if name is not None and name not in names:
+            names.append(name)
+    return tuple(names)
+
+
+def _evaluate(fields: Fields, found: Found) -> None:
+    """`evaluate`: what is the default is accepted, the rest is not supported yet."""
+    if "evaluate" not in found:
+        return
+    pointer, node = found["evaluate"]
+    parts = fields.members(node, pointer, ("language", "mode"), what="evaluate")
+    for name, default, others in (("language", "jq", ()), ("mode", "strict", ("loose",))):
+        value = fields.string(parts.get(name), name)
+        if value is None or value == default:
+            continue
+        where, at = parts[name][0], parts[name][1].position
+        if name == "mode" and value not in others:
+            fields.findings.error("property.bad-value", "mode is strict or loose", where, at)
+        else:
+            message = f"{name}: {value} is not supported yet; {default} is"
+            fields.findings.error("property.not-supported-yet", message, where, at)
+
+
+def _filter(fields: Fields, found: Found, name: str, inner: str) -> Template | None:
+    if name not in found:
+        return None
+    pointer, node = found[name]
+    parts = fields.members(node, pointer, (inner,), later=("schema",), what=name)
+    scope = WORKFLOW_INPUT if name == "input" else WORKFLOW_OUTPUT
+    return fields.filter(parts.get(inner), f"{name}.{inner}", scope)

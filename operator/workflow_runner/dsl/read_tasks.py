@@ -1,0 +1,288 @@
+"""Reading tasks: nodes to the models of tasks. The loader starts it with the document's `do`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from workflow_runner.dsl import unsupported
+from workflow_runner.dsl.fields import (
+    TASK_BODY,
+    TASK_EXPORT,
+    TASK_INPUT,
+    Fields,
+    Found,
+    Place,
+    Scope,
+    child,
+    did_you_mean,
+    type_name,
+)
+from workflow_runner.dsl.model import (
+    CONTINUE,
+    DIRECTIVES,
+    Catch,
+    DoTask,
+    ForTask,
+    RaiseTask,
+    SetTask,
+    SwitchCase,
+    SwitchTask,
+    Task,
+    TaskList,
+    TryTask,
+    UnsupportedTask,
+    WaitTask,
+)
+from workflow_runner.dsl.nodes import Node, items
+from workflow_runner.dsl.read_errors import error_filter, raised_error, retry_policy
+from workflow_runner.dsl.read_http import read_http
+from workflow_runner.dsl.templates import Literal
+
+KINDS = ("call", "do", "emit", "for", "fork", "listen", "raise", "run", "set", "switch", "try", "wait")
+_COMMON = ("if", "input", "output", "export", "then", "metadata")
+
+
+def read_list(fields: Fields, node: Node, pointer: str, variables: Scope) -> TaskList:
+    """A list of tasks; what cannot be read is left out or replaced, and noted."""
+    if not fields.expect(node, pointer, list, "a list of tasks"):
+        return TaskList()
+    tasks: list[Task] = []
+    seen: dict[str, int] = {}
+    for number, item in enumerate(node.elements):
+        place = f"{pointer}/{number}"
+        if not isinstance(item.json, dict) or len(item.members) != 1:
+            given = f"{len(item.members)} names" if isinstance(item.json, dict) else type_name(item.json)
+            message = f"each entry of a list of tasks is one name with its task; this has {given}"
+            fields.findings.error("task.bad-item", message, place, item.position)
+            continue
+        for name, reference, key, value in items(item, place):
+            if name in DIRECTIVES:
+                fields.findings.error(
+                    "task.reserved-name", f"no task can be called {name!r}: `then` could not mean it", place, key
+                )
+            if name in seen:
+                message = (
+                    f"this list has a task {name!r} already, in line {seen[name]}"
+                    if key.line
+                    else f"this list has two tasks {name!r}"
+                )
+                fields.findings.error("task.duplicate-name", message, reference, key)
+            else:
+                tasks.append(read_task(fields, name, value, reference, variables))
+                seen[name] = key.line
+    return TaskList(tasks)
+
+
+def read_task(fields: Fields, name: str, node: Node, pointer: str, variables: Scope) -> Task:
+    """One task. A task that cannot be read becomes an UnsupportedTask without `what`, noted already."""
+    common: dict[str, Any] = {"name": name, "reference": pointer, "position": node.position, "definition": {}}
+    broken = UnsupportedTask(**common, what="")
+    kind = _kind(fields, name, node, pointer)
+    if kind is None:
+        return broken
+    common["definition"] = node.json
+    place = Place(node, pointer, variables, common)
+    own, reader = _READERS[kind]
+    beside = unsupported.BESIDE.get(kind, ())
+    found = fields.members(node, pointer, (*_COMMON, *own, *beside), later=("timeout",), what=f"a {kind} task")
+    _common(fields, place, found)
+    return reader(fields, place, found) or broken
+
+
+def _kind(fields: Fields, name: str, node: Node, pointer: str) -> str | None:
+    if not isinstance(node.json, dict):
+        given = "is empty" if node.json is None else f"is {type_name(node.json)}"
+        message = f"the task {name!r} {given}: it must be an object with one of {', '.join(KINDS)}"
+        fields.findings.error("task.no-kind", message, pointer, node.position)
+        return None
+    kinds = [kind for kind in KINDS if kind in node.members]
+    if "for" in kinds and "do" in kinds:
+        kinds.remove("do")
+    if len(kinds) == 1:
+        return kinds[0]
+    if kinds:
+        message = f"the task {name!r} is several tasks at once: {', '.join(kinds)}"
+        fields.findings.error("task.many-kinds", message, pointer, node.position)
+        return None
+    hint = next((hint for key in node.members if (hint := did_you_mean(key, KINDS))), "")
+    message = f"the task {name!r} has none of {', '.join(KINDS)}{hint}"
+    fields.findings.error("task.no-kind", message, pointer, node.position)
+    return None
+
+
+def _common(fields: Fields, place: Place, found: Found) -> None:
+    """Read what every task has into `place.common`."""
+    common, variables = place.common, place.variables
+    common["if_"] = fields.condition(found.get("if"), "if", TASK_INPUT | variables)
+    for name, inner, scope in (("input", "from", TASK_INPUT), ("output", "as", TASK_BODY), ("export", "as", TASK_EXPORT)):
+        if name in found:
+            pointer, node = found[name]
+            parts = fields.members(node, pointer, (inner,), later=("schema",), what=name)
+            common[f"{name}_{inner}"] = fields.filter(parts.get(inner), f"{name}.{inner}", scope | variables)
+    common["then"] = fields.string(found.get("then"), "then") or CONTINUE
+    common["metadata"] = fields.free_object(found.get("metadata"), "metadata")
+
+
+def _do(fields: Fields, place: Place, found: Found) -> Task | None:
+    pointer, node = found["do"]
+    return DoTask(**place.common, do=read_list(fields, node, pointer, place.variables))
+
+
+def _set(fields: Fields, place: Place, found: Found) -> Task | None:
+    pointer, node = found["set"]
+    value = node.json
+    if isinstance(value, str):
+        template = fields.template(node, pointer, place.body)
+        if isinstance(template, Literal):
+            message = "a set that is a string must be one expression, ${ … }; otherwise set an object"
+            fields.findings.error("property.bad-value", message, pointer, node.position)
+        return SetTask(**place.common, value=template)
+    if not fields.expect(node, pointer, dict, "set"):
+        return None
+    if not value:
+        fields.findings.error("property.bad-value", "set needs at least one member", pointer, node.position)
+    return SetTask(**place.common, value=fields.template(node, pointer, place.body))
+
+
+def _switch(fields: Fields, place: Place, found: Found) -> Task | None:
+    pointer, node = found["switch"]
+    if not fields.expect(node, pointer, list, "switch"):
+        return None
+    if not node.elements:
+        fields.findings.error("property.bad-value", "a switch needs at least one case", pointer, node.position)
+    cases: list[SwitchCase] = []
+    for number, item in enumerate(node.elements):
+        where = f"{pointer}/{number}"
+        if not isinstance(item.json, dict) or len(item.members) != 1:
+            message = "each entry of a switch is one name with its case"
+            fields.findings.error("task.bad-item", message, where, item.position)
+            continue
+        for name, reference, key, value in items(item, where):
+            case = _case(fields, name, value, reference, place)
+            if any(other.name == name for other in cases):
+                fields.findings.error("task.duplicate-name", f"this switch has two cases {name!r}", reference, key)
+            if case.when is None and "when" not in value.members and any(other.when is None for other in cases):
+                message = "a switch has one default case (without `when`) at most"
+                fields.findings.error("switch.many-defaults", message, reference, key)
+            cases.append(case)
+    return SwitchTask(**place.common, cases=tuple(cases))
+
+
+def _case(fields: Fields, name: str, node: Node, pointer: str, place: Place) -> SwitchCase:
+    parts = fields.members(node, pointer, ("when", "then"), required=("then",), what="a switch case")
+    when = fields.condition(parts.get("when"), "when", place.body)
+    return SwitchCase(name=name, when=when, then=fields.string(parts.get("then"), "then") or CONTINUE)
+
+
+def _for(fields: Fields, place: Place, found: Found) -> Task | None:
+    pointer, node = found["for"]
+    parts = fields.members(node, pointer, ("each", "in", "at"), required=("in",), what="for")
+    each = fields.name(parts.get("each"), "each", "item")
+    at = fields.name(parts.get("at"), "at", "index")
+    if each == at:
+        message = f"`each` and `at` are both {each!r}"
+        fields.findings.error("variable.bad-name", message, pointer, node.position)
+    inner = place.variables | {each, at}
+    in_ = fields.condition(parts.get("in"), "in", place.body)
+    while_ = fields.condition(found.get("while"), "while", TASK_BODY | inner)
+    if "do" not in found:
+        fields.findings.error("property.missing", "a for task needs 'do'", place.pointer, place.node.position)
+        return None
+    tasks = read_list(fields, found["do"][1], found["do"][0], inner)
+    if in_ is None:
+        return None
+    return ForTask(**place.common, each=each, at=at, in_=in_, while_=while_, do=tasks)
+
+
+def _wait(fields: Fields, place: Place, found: Found) -> Task | None:
+    duration = fields.duration(found["wait"], "wait", place.body)
+    return None if duration is None else WaitTask(**place.common, duration=duration)
+
+
+def _raise(fields: Fields, place: Place, found: Found) -> Task | None:
+    pointer, node = found["raise"]
+    parts = fields.members(node, pointer, ("error",), required=("error",), what="raise")
+    error = raised_error(fields, parts.get("error"), place.body)
+    return None if error is None else RaiseTask(**place.common, error=error)
+
+
+def _call(fields: Fields, place: Place, found: Found) -> Task | None:
+    function = fields.string(found["call"], "call")
+    if function is None:
+        return None
+    if function == "http":
+        return read_http(fields, place, found)
+    if "with" in found:
+        pointer, node = found["with"]
+        arguments = unsupported.CALL_ARGUMENTS.get(function)
+        if arguments is not None:
+            fields.members(node, pointer, arguments, what=f"a call of {function}")
+        else:
+            fields.expect(node, pointer, dict, "with")
+    return UnsupportedTask(**place.common, what=f"call: {function}")
+
+
+def _later(fields: Fields, place: Place, found: Found) -> Task | None:
+    """A task that is known but cannot be run; the tasks inside it are read all the same."""
+    kind = next(kind for kind in unsupported.TASK_MEMBERS if kind in found)
+    pointer, node = found[kind]
+    parts = fields.members(node, pointer, unsupported.TASK_MEMBERS[kind], what=kind)
+    what = kind
+    lists: list[TaskList] = []
+    if kind == "run":
+        what += "".join(f": {process}" for process in unsupported.PROCESSES if process in parts)
+    if "branches" in parts:
+        lists.append(read_list(fields, parts["branches"][1], parts["branches"][0], place.variables))
+    if "foreach" in found:
+        where, each = found["foreach"]
+        inner = fields.members(each, where, ("item", "at", "do", "output", "export"), what="foreach")
+        scope = place.variables | {
+            fields.name(inner.get("item"), "item", "item"),
+            fields.name(inner.get("at"), "at", "index"),
+        }
+        if "do" in inner:
+            lists.append(read_list(fields, inner["do"][1], child(where, "do"), scope))
+    return UnsupportedTask(**place.common, what=what, lists=tuple(lists))
+
+
+def _try(fields: Fields, place: Place, found: Found) -> Task | None:
+    pointer, node = found["try"]
+    tasks = read_list(fields, node, pointer, place.variables)
+    if "catch" not in found:
+        fields.findings.error("property.missing", "a try task needs 'catch'", place.pointer, place.node.position)
+        return None
+    where, catch = found["catch"]
+    parts = fields.members(catch, where, ("errors", "as", "when", "exceptWhen", "retry", "do"), what="catch")
+    as_ = fields.name(parts.get("as"), "as", "error")
+    inner = place.variables | {as_}
+    do = read_list(fields, parts["do"][1], parts["do"][0], inner) if "do" in parts else None
+    return TryTask(
+        **place.common,
+        try_=tasks,
+        catch=Catch(
+            errors=error_filter(fields, parts.get("errors")),
+            as_=as_,
+            when=fields.condition(parts.get("when"), "when", TASK_BODY | inner),
+            except_when=fields.condition(parts.get("exceptWhen"), "exceptWhen", TASK_BODY | inner),
+            retry=retry_policy(fields, parts.get("retry"), TASK_BODY | inner),
+            do=do,
+        ),
+    )
+
+
+_Reader = Callable[[Fields, Place, Found], Task | None]
+_READERS: Mapping[str, tuple[tuple[str, ...], _Reader]] = {
+    "call": (("call", "with"), _call),
+    "do": (("do",), _do),
+    "emit": (("emit",), _later),
+    "for": (("for", "while", "do"), _for),
+    "fork": (("fork",), _later),
+    "listen": (("listen",), _later),
+    "raise": (("raise",), _raise),
+    "run": (("run",), _later),
+    "set": (("set",), _set),
+    "switch": (("switch",), _switch),
+    "try": (("try", "catch"), _try),
+    "wait": (("wait",), _wait),
+}
