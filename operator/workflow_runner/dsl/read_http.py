@@ -10,7 +10,7 @@ from workflow_runner.dsl.nodes import Node, items
 from workflow_runner.dsl.templates import Literal, Template
 
 _METHOD = re.compile(r"[A-Za-z]+")
-_ENDPOINT = re.compile(r"https?://(?:[^{}\s]|\{[^{}\s+#./;?&=,!@|:*]+\})+")
+_ENDPOINT = re.compile(r"https?://(?:[^{}\s]|\{[^{}\s+#./;?&=,!@|:*][^{}\s:*]*\})+")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ARGUMENTS = ("method", "endpoint", "headers", "body", "query", "output", "redirect")
 

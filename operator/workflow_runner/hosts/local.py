@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 
 from workflow_runner.dsl.model import Workflow
 from workflow_runner.dsl.problems import RUNTIME, VALIDATION, Problem
@@ -31,10 +32,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A document that has not been read yet: its text, and the name that messages give it."""
+    """A document that has not been read yet: its text or object, and the name that messages give it.
 
-    text: str
+    Without `check`, validation and jq's compiler are left out, for a document that was accepted before.
+    """
+
+    document: str | bytes | Mapping[str, Any]
     file: str
+    check: bool = True
 
 
 class LocalRun:
@@ -168,7 +173,9 @@ class LocalRun:
         if isinstance(source, Workflow):
             return source
         self._tell_beginning(EventType.WORKFLOW_VALIDATING)
-        self._workflow = workflow = await asyncio.to_thread(read_document, source.text, source.file)
+        # Its warnings are for whoever validates documents: they change nothing about a run.
+        workflow, _ = await asyncio.to_thread(read_document, source.document, source.file, check=source.check)
+        self._workflow = workflow
         self._tell_beginning(EventType.WORKFLOW_VALIDATED)
         return workflow
 

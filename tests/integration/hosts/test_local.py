@@ -8,10 +8,10 @@ import time
 from typing import Any
 
 import pytest
-
 from tests.integration.calls.server import answering, http_server
 from tests.integration.hosts.recorder import HEADER, STEERING, Recorder, local_run, short
 from tests.unit.interpreter import virtual
+
 from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import InvalidDocument
 from workflow_runner.hosts.local import LocalRun, run_document
@@ -24,7 +24,7 @@ BEGINNING = ["workflow_started", "workflow_validating", "workflow_validated"]
 STEPS = """
     do:
       - a: {set: "${ . + 1 }"}
-      - group: {do: [{b: {set: "${ . + 1 }"}}, {skip: {if: false, set: no}}]}
+      - group: {do: [{b: {set: "${ . + 1 }"}}, {skip: {if: 1 == 2, set: no}}]}
       - loop: {for: {in: "[1, 2]"}, do: [{c: {set: "${ . + $item }"}}]}
       - guard: {try: [{r: {raise: {error: {type: 'https://e.test/', status: 1}}}}], catch: {do: [{h: {set: "${ . + 1 }"}}]}}
       - w: {wait: PT0.01S}

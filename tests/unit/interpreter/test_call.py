@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from tests.unit.interpreter.virtual import run
+
 from workflow_runner.dsl.problems import COMMUNICATION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json
 from workflow_runner.interpreter.effects import Call

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from tests.unit.interpreter.virtual import run
 
 
@@ -54,7 +53,7 @@ class TestSwitch:
     def test_where_no_case_holds_the_tasks_own_then_or_the_next_task_follows(self, then: str, output: str) -> None:
         document = f"""
             do:
-              - s: {{{then} switch: [{{x: {{when: false, then: end}}}}]}}
+              - s: {{{then} switch: [{{x: {{when: 1 == 2, then: end}}}}]}}
               - a: {{set: next, then: exit}}
               - b: {{set: b}}
             """
@@ -89,7 +88,7 @@ class TestDirectives:
                     - b: {{set: b, then: exit}}
                     - c: {{set: c}}
                   export: {{as: error("an ended container exports nothing")}}
-                  if: true
+                  if: 1 == 1
               - after: {{wait: PT0S}}
             """
             if then == "end"
@@ -127,7 +126,7 @@ class TestProgress:
         return [event.progress for event in run(document, input_).events]
 
     def test_it_is_the_share_of_root_tasks_done(self) -> None:
-        assert self.progress("do: [{a: {set: 1}}, {b: {if: false, set: 1}}, {c: {do: [{d: {set: 1}}]}}, {e: {set: 1}}]") == [
+        assert self.progress("do: [{a: {set: 1}}, {b: {if: 1 == 2, set: 1}}, {c: {do: [{d: {set: 1}}]}}, {e: {set: 1}}]") == [
             0, 25, 50, 50, 50, 50, 75, 75, 100, 100,
         ]  # fmt: skip
 

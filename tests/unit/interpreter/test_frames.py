@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.unit.interpreter.virtual import START, halves, read, run, told
+
 from workflow_runner.dsl.model import HttpCallTask
 from workflow_runner.dsl.problems import COMMUNICATION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json
@@ -136,7 +136,7 @@ def examples() -> list[Path]:
     """The examples that run without the network."""
     found = []
     for path in sorted(EXAMPLES.glob("*.yaml")):
-        workflow = read_document(path.read_text(), path.name)
+        workflow, _ = read_document(path.read_text(), path.name)
         if not any(isinstance(task, HttpCallTask) for task in workflow.tasks()):
             found.append(path)
     return found

@@ -106,7 +106,8 @@ def no_calls(request: Call) -> Json:
 def read(text: str) -> Workflow:
     """A document from its text; the `document` part is added when it has none."""
     text = dedent(text)
-    return read_document(text if text.startswith("document:") else HEADER + text, "test.yaml")
+    workflow, _ = read_document(text if text.startswith("document:") else HEADER + text, "test.yaml")
+    return workflow
 
 
 @dataclass
