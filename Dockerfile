@@ -32,7 +32,7 @@ RUN python3 -c "import compileall, sysconfig; compileall.compile_dir(sysconfig.g
 COPY --from=dependencies /opt/venv /opt/venv
 # A layer of its own: a change of our source moves this one only.
 COPY --from=application /staging/opt/venv /opt/venv
-# No home of its own is needed, but a few libraries ask for one, and this user has no passwd entry.
-ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# No home and no name of its own are needed, but a few libraries ask for them, and this user has no passwd entry.
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp USER=workflow-runner PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 ENTRYPOINT ["/opt/venv/bin/workflow-runner"]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import json as jsonlib
 import logging
+import math
 import os
 import re
 import sys
@@ -101,7 +102,7 @@ def configure_logging(level: str, *, json: bool) -> None:
     """
     number = LEVELS[level]
     logging.addLevelName(TRACE, "TRACE")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StderrHandler()
     handler.setFormatter(JsonFormatter() if json else TextFormatter())
     root = logging.getLogger()
     for old in root.handlers[:]:
@@ -160,8 +161,13 @@ def _message(record: logging.LogRecord) -> str:
 
 def _plain(value: object, depth: int = 0) -> Any:
     """A value as JSON can hold it, without secrets, and never larger than the bounds above."""
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and value.bit_length() <= 64):
         return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, int):
+        # Python itself refuses to write out more than 4,300 digits.
+        return f"an integer of {value.bit_length()} bits"
     if isinstance(value, str):
         return _cut(redact(value))
     if depth < MOST_DEPTH:
@@ -217,6 +223,24 @@ def _error_of(record: logging.LogRecord) -> BaseException | None:
 
 def _clock(record: logging.LogRecord) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
+
+
+class StderrHandler(logging.Handler):
+    """Writes to what sys.stderr is at that moment: a live display on a terminal replaces it for a while."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; for logging's own use."""
+        try:
+            line = self.format(record)
+        except (ValueError, TypeError, RecursionError):
+            self.handleError(record)
+            return
+        try:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            # Nobody reads stderr any more, or it is closed: there is nowhere left to say so.
+            return
 
 
 class JsonFormatter(logging.Formatter):

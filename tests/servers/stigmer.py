@@ -57,7 +57,7 @@ class Behaviour:
 class StigmerServer(command_pb2_grpc.WorkflowRunnerCommandControllerServicer):
     """The server. `behaviour` may be set at any time; calls under way keep the one they came under."""
 
-    api_key: str
+    api_key: str = field(repr=False)
     listen: str = "127.0.0.1:0"
     tls: tuple[bytes, bytes] | None = None
     """Private key and certificate chain, PEM; plaintext without."""

@@ -74,7 +74,7 @@ _OPTIONS: list[tuple[str, int]] = [
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """What the operator wants of the run: `state` is Run, Pause or Cancel (anything else is from a newer
+    """What the operator wants of the run: `state` is Run, Pause, Cancel, or Unknown (a word of a newer
     operator, and to be refused); `generation` is what `control_result` answers."""
 
     state: str
@@ -299,7 +299,7 @@ class Reporter:
             self._recorded = response.recorded_sequence
             self._dial_progress.works()
         self._buffer.forget(response.delivered_sequence)
-        state = _STATES.get(response.desired_state, f"Unknown-{int(response.desired_state)}")
+        state = _STATES.get(response.desired_state, "Unknown")
         desired = DesiredState(state, response.reason, response.generation)
         if desired != self._desired:
             self._desired = desired

@@ -178,12 +178,13 @@ class CallbackClient:
         await self._channel.close()
 
     async def _attempt(self, event: WorkflowProgressEvent) -> ProgressAckResponse | grpc.aio.AioRpcError:
-        """One call. An error is returned and not raised, so that nothing raised later carries the original, whose
-        frames hold the metadata, as its context."""
+        """One call, and what came of it without the key. An error is returned and not raised, so that nothing raised
+        later carries the original, whose frames hold the metadata, as its context."""
         try:
-            return await self._report_progress(event, timeout=self._deadline, metadata=_metadata(self.destination.api_key))
+            answer = await self._report_progress(event, timeout=self._deadline, metadata=_metadata(self.destination.api_key))
         except grpc.aio.AioRpcError as error:
             return self._clean(error)
+        return ProgressAckResponse(success=answer.success, message=self._without_key(answer.message))
 
     def _clean(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
         """The error without the server's metadata, and without the key should the server have quoted it."""
@@ -198,7 +199,7 @@ class CallbackClient:
         return telemetry.redact(text.replace(key, telemetry.REDACTED) if key else text)
 
     def _refused(self, event: WorkflowProgressEvent, message: str) -> DeliveryRefused:
-        said = self._without_key(message)[:MOST_DETAIL] or "it gave no reason"
+        said = message[:MOST_DETAIL] or "it gave no reason"
         return DeliveryRefused(f"{self._told(event)} was refused (success: false): {said}", status="OK")
 
     def _translated(self, event: WorkflowProgressEvent, error: grpc.aio.AioRpcError, attempts: int) -> WorkflowRunnerError:

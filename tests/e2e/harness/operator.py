@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.cluster import Cluster, ensure_image, progress, tool
+from tests.e2e.cluster import Cluster, CommandFailed, ensure_image, progress, tool
 from tests.e2e.cluster.cache import REPOSITORY
 from tests.e2e.cluster.shell import run
 from tests.e2e.harness.kube import Namespace
@@ -40,7 +40,10 @@ class Operator:
         self.wait_ready()
 
     def wait_ready(self) -> None:
-        self.namespace.kubectl("rollout", "status", f"deployment/{RELEASE}", "--timeout=120s", timeout=130)
+        try:
+            self.namespace.kubectl("rollout", "status", f"deployment/{RELEASE}", "--timeout=90s", timeout=100)
+        except CommandFailed as error:
+            raise AssertionError(f"the operator does not become ready; its log ends:\n{self.logs()[-4000:]}") from error
 
     def logs(self) -> str:
         return self.namespace.kubectl("logs", f"deployment/{RELEASE}", "--tail=2000")
@@ -62,8 +65,10 @@ def install(cluster: Cluster) -> Operator:
     }
     namespace = Namespace(cluster, NAMESPACE)
     progress("installing the chart")
-    # Helm installs CRDs but never upgrades them, and a kept cluster may have older ones.
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", REPOSITORY / "charts" / "workflow-runner" / "crds")
+    if cluster.kubectl("get", "crd", "workflowexecutions.workflowrunner.stigmer.ai", "--ignore-not-found").strip():
+        # A kept cluster: Helm installs CRDs but never upgrades them.
+        crds = REPOSITORY / "charts" / "workflow-runner" / "crds"
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=helm", "-f", crds)
     command: list[str | Path] = [tool("helm"), "--kubeconfig", cluster.kubeconfig, "upgrade", "--install", RELEASE]
     command.append(REPOSITORY / "charts" / "workflow-runner")
     run([*command, "--namespace", NAMESPACE, "--create-namespace", "--values", "-"], stdin=json.dumps(values), timeout=120)

@@ -35,7 +35,7 @@ class Running:
         self._task = asyncio.create_task(self.relay.run())
 
     async def until(self, holds: Callable[[], bool], seconds: float = 20.0) -> None:
-        """Wait until something holds that changes when the relay calls `changed`."""
+        """Wait until something holds that changes when the relay calls `changed` or closes a client."""
         async with asyncio.timeout(seconds):
             while not holds():
                 self._waker.clear()
@@ -54,8 +54,9 @@ class Running:
 
         class Client(CallbackClient):
             async def close(self) -> None:
-                relay.closed.append(self.destination)
                 await super().close()
+                relay.closed.append(self.destination)
+                relay._waker.set()
 
         client = Client(destination, deadline_seconds=DEADLINE, backoff=QUICK)
         self.clients.append(client)
@@ -294,9 +295,7 @@ async def test_clients_are_shared_and_closed_when_unused(running: Running, stigm
     assert len(running.clients) == 1
     running.relay.forget("run-1")
     running.relay.forget("run-2")
-    async with asyncio.timeout(20):
-        while not running.closed:
-            await asyncio.sleep(0.01)
+    await running.until(lambda: running.closed == [plain(stigmer)])
     running.relay.track("run-3", plain(stigmer), 0)
     offer_all(running.relay, "run-3", range(1, 2))
     assert await running.relay.delivered("run-3", 1, 20)
