@@ -123,7 +123,7 @@ class WorkflowExecutionSpec(Resource):
     )
 
     runner_ref: RunnerRef = Field(default=RunnerRef(), description="Which runner runs it.")
-    workflow: WorkflowSource = Field(description="What to run.")
+    workflow: WorkflowSource = Field(description="What to run: the document, in exactly one of these ways.")
     input: AnyJson = Field(
         default=None,
         description="The workflow's input, any JSON value. Pinned when the run is accepted; without it the input is {}.",

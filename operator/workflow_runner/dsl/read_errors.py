@@ -14,6 +14,7 @@ _URI = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*:[^\s]+")
 _FILTERS = ("type", "status", "instance", "title", "detail", "details")
 _BACKOFFS: tuple[Backoff, ...] = ("constant", "linear", "exponential")
 _MOST_ATTEMPTS = 1_000_000
+_LARGEST_STATUS = 2**31 - 1  # what fits into events
 
 
 def raised_error(fields: Fields, found: tuple[str, Node] | None, scope: Scope) -> ErrorDefinition | None:
@@ -41,7 +42,7 @@ def error_definition(fields: Fields, found: tuple[str, Node], scope: Scope, name
     if isinstance(type_, Literal) and _URI.fullmatch(str(type_.value)) is None:
         message = f"{type_.value!r} is no URI: an error's type is one, such as https://example.com/errors/out-of-stock"
         fields.findings.error("property.bad-value", message, parts["type"][0], parts["type"][1].position)
-    status = fields.whole(parts.get("status"), "status", least=100, most=599)
+    status = fields.whole(parts.get("status"), "status", least=0, most=_LARGEST_STATUS)
     instance = fields.text(parts.get("instance"), "instance", scope)
     title = fields.text(parts.get("title"), "title", scope)
     detail = fields.text(parts.get("detail"), "detail", scope)
@@ -64,7 +65,7 @@ def error_filter(fields: Fields, found: tuple[str, Node] | None) -> ErrorFilter 
         fields.findings.error("property.bad-value", message, pointer, node.position)
     return ErrorFilter(
         type=_constant(fields, wanted, "type"),
-        status=fields.whole(wanted.get("status"), "status", least=100, most=599),
+        status=fields.whole(wanted.get("status"), "status", least=0, most=_LARGEST_STATUS),
         instance=_constant(fields, wanted, "instance"),
         title=_constant(fields, wanted, "title"),
         # The reference calls it detail, its schema details.

@@ -134,9 +134,9 @@ def _set(fields: Fields, place: Place, found: Found) -> Task | None:
     value = node.json
     if isinstance(value, str):
         template = fields.template(node, pointer, place.body)
-        if isinstance(template, Literal):
-            message = "a set that is a string must be one expression, ${ … }; otherwise set an object"
-            fields.findings.error("property.bad-value", message, pointer, node.position)
+        if isinstance(template, Literal) and value.lstrip()[:1] in (".", "$") and "${" not in value:
+            message = "this is set as text; write ${ … } to set what the expression gives"
+            fields.findings.warning("expression.unmarked", message, pointer, node.position)
         return SetTask(**place.common, value=template)
     if not fields.expect(node, pointer, dict, "set"):
         return None

@@ -29,7 +29,7 @@ from workflow_runner.reconcile.actions import (
 from workflow_runner.reconcile.job_end import job_end, job_missing
 from workflow_runner.reconcile.live import End
 from workflow_runner.reconcile.observed import Accepted, Observed, Refused
-from workflow_runner.reconcile.status import desired_of, ended, followed, in_progress, pinned, requested_at
+from workflow_runner.reconcile.status import desired_of, ended, followed, in_progress, pinned, requested_at, with_callback
 
 Json = dict[str, Any]
 
@@ -87,7 +87,7 @@ def already_ended(o: Observed) -> Plan | None:
         return None
     if o.live is None:
         return Plan()
-    status = followed(o, o.live, dict(o.status))
+    status = with_callback(o, o.live, dict(o.status))
     pending = o.delivery is not None and o.delivery.pending > 0
     if status != o.status:
         wait = _until_next_write(o) if pending else 0.0

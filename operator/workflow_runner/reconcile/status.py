@@ -102,9 +102,17 @@ def followed(o: Observed, live: LiveRun, status: Json) -> Json:
         status["tasks"] = tasks
     if live.start is not None:
         status["startTime"] = to_text(live.start)
+    if live.pod_name:
+        status["podName"] = live.pod_name
+    status["attempt"] = live.attempt
+    return with_callback(o, live, status)
+
+
+def with_callback(o: Observed, live: LiveRun, status: Json) -> Json:
+    """`status` with the watermarks as they are now."""
     callback: Json = {"sourceSequence": live.source_sequence, "baseSequence": live.base_sequence}
-    if "deliveredSequence" in (o.status.get("callback") or {}):
-        callback["deliveredSequence"] = o.status["callback"]["deliveredSequence"]
+    if o.delivery is not None or "deliveredSequence" in (o.status.get("callback") or {}):
+        callback["deliveredSequence"] = (o.status.get("callback") or {}).get("deliveredSequence", 0)
         if o.delivery is not None:
             callback["deliveredSequence"] = max(callback["deliveredSequence"], o.delivery.delivered_sequence)
             if o.delivery.last_error:
@@ -113,9 +121,6 @@ def followed(o: Observed, live: LiveRun, status: Json) -> Json:
         if owed:
             callback["owed"] = owed
     status["callback"] = callback
-    if live.pod_name:
-        status["podName"] = live.pod_name
-    status["attempt"] = live.attempt
     return status
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from textwrap import dedent
+
+from tests.unit.interpreter.virtual import whole
 
 from workflow_runner.dsl.templates import Json
 from workflow_runner.hosts.local import LocalRun, Source
 from workflow_runner.interpreter.events import Event, EventType
 from workflow_runner.interpreter.frames import WorkflowFrame
-
-HEADER = "document: {dsl: '1.0.3', namespace: tests, name: test, version: '1.0.0'}\n"
 
 
 class Recorder:
@@ -62,7 +61,7 @@ def local_run(
 ) -> LocalRun:
     """A run of a document by its text; the `document` part is added."""
     return LocalRun(
-        Source(HEADER + dedent(text), "test.yaml"),
+        Source(whole(text), "test.yaml"),
         input_,
         execution_id="exec-1",
         run_id="run-1",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.integration.calls.server import answering, http_server
-from tests.integration.hosts.recorder import HEADER, STEERING, Recorder, local_run, short
+from tests.integration.hosts.recorder import STEERING, Recorder, local_run, short
 from tests.unit.interpreter import virtual
 
 from workflow_runner.dsl.templates import Json
@@ -26,7 +26,7 @@ STEPS = """
       - a: {set: "${ . + 1 }"}
       - group: {do: [{b: {set: "${ . + 1 }"}}, {skip: {if: 1 == 2, set: no}}]}
       - loop: {for: {in: "[1, 2]"}, do: [{c: {set: "${ . + $item }"}}]}
-      - guard: {try: [{r: {raise: {error: {type: 'https://e.test/', status: 1}}}}], catch: {do: [{h: {set: "${ . + 1 }"}}]}}
+      - guard: {try: [{r: {raise: {error: {type: 'https://e.test/', status: 501}}}}], catch: {do: [{h: {set: "${ . + 1 }"}}]}}
       - w: {wait: PT0.01S}
     """
 
@@ -61,7 +61,7 @@ SAME_STORIES: dict[str, tuple[str, Any]] = {
         """.replace("PT0.5H", "PT30M"),
         0,
     ),
-    "fault": ("do: [{a: {do: [{r: {raise: {error: {type: 'https://e.test/', status: 7}}}}]}}]", 0),
+    "fault": ("do: [{a: {do: [{r: {raise: {error: {type: 'https://e.test/', status: 507}}}}]}}]", 0),
     "unbounded jq": ("do: [{a: {set: '${ [range(5)] | add }'}}]", 0),
 }
 
@@ -82,7 +82,7 @@ class TestEnds:
     async def test_run_document_tells_the_whole_story_and_gives_the_output(self) -> None:
         recorder = Recorder()
         outcome = await run_document(
-            HEADER + "do: [{a: {set: {token: '${ $secrets.s }', id: '${ $workflow.id }'}}}]\nuse: {secrets: [s]}",
+            virtual.HEADER + "do: [{a: {set: {token: '${ $secrets.s }', id: '${ $workflow.id }'}}}]\nuse: {secrets: [s]}",
             "doc.yaml",
             None,
             execution_id="exec-7",
@@ -97,9 +97,9 @@ class TestEnds:
 
     async def test_a_fault_is_an_outcome(self) -> None:
         recorder = Recorder()
-        outcome = await local_run("do: [{r: {raise: {error: {type: 'https://e.test/', status: 7}}}}]", report=recorder).run()
+        outcome = await local_run("do: [{r: {raise: {error: {type: 'https://e.test/', status: 507}}}}]", report=recorder).run()
         assert isinstance(outcome, Faulted)
-        assert (outcome.problem.status, outcome.problem.instance) == (7, "/do/0/r")
+        assert (outcome.problem.status, outcome.problem.instance) == (507, "/do/0/r")
         assert recorder.events[-1].error == outcome.problem
 
     async def test_an_invalid_document_is_told_as_failed_with_its_code_and_raised(self) -> None:

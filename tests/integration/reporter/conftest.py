@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,7 @@ class Pod:
 
     def __init__(self, sink: Sink, ca: bytes, token_file: Path, *, max_buffered: int = 1000) -> None:
         self.desired: list[DesiredState] = []
+        self._heard = asyncio.Event()
         self.counts = TaskCounts()
         self.made = 0
         self.reporter = Reporter(
@@ -43,10 +45,22 @@ class Pod:
             execution_id="run-1",
             attempt=2,
             workflow_name="hello",
-            on_desired_state=self.desired.append,
+            on_desired_state=self._hear,
             counts=lambda: self.counts,
             max_buffered=max_buffered,
         )
+
+    def _hear(self, desired: DesiredState) -> None:
+        self.desired.append(desired)
+        self._heard.set()
+
+    async def hears(self, count: int) -> list[DesiredState]:
+        """Everything heard, once it is so many."""
+        async with asyncio.timeout(20):
+            while len(self.desired) < count:
+                self._heard.clear()
+                await self._heard.wait()
+        return self.desired
 
     def report(self, *types: EventType, **fields: Any) -> None:
         """Make events."""

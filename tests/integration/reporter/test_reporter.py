@@ -174,7 +174,7 @@ async def test_a_sink_that_does_not_read_holds_nobody_up_and_the_buffer_stays_bo
 async def test_under_pressure_only_superseded_events_go_and_the_totals_hold(
     sink: Sink, authority: Authority, token: Token
 ) -> None:
-    pod = Pod(sink, authority.certificate, token_file, max_buffered=50)
+    pod = Pod(sink, authority.certificate, token.path, max_buffered=50)
     await sink.down()
     await pod.reporter.start()
     pod.report(BEGIN, *[STARTED, COMPLETED] * 500)
@@ -191,23 +191,17 @@ async def test_under_pressure_only_superseded_events_go_and_the_totals_hold(
 
 async def test_desired_states_come_down_once_each_and_survive_a_reconnect(pod: Pod, sink: Sink) -> None:
     await pod.reporter.start()
-    await sink.until(lambda: len(sink.watches) == 1)
-    await pod.reporter.first_desired_state(20)
+    assert await pod.hears(1) == [DesiredState("Run", "", 1)]
     await sink.tell(desired_state=Watch.DESIRED_STATE_PAUSE, reason="lunch", generation=2)
+    await pod.hears(2)
+    watches = len(sink.watches)
     await sink.down()
     await sink.up()
-    await sink.until(lambda: len(sink.watches) >= 2)
-    await sink.tell(desired_state=Watch.DESIRED_STATE_PAUSE, reason="lunch", generation=2, recorded_sequence=0)
+    # It hears of the pause again, and then of something new.
+    await sink.until(lambda: len(sink.watches) > watches)
+    await sink.tell(desired_state=Watch.DESIRED_STATE_PAUSE, reason="lunch", generation=2, recorded_sequence=1)
     await sink.tell(desired_state=Watch.DESIRED_STATE_CANCEL, reason="enough", generation=3)
-    async with asyncio.timeout(20):
-        while len(pod.desired) < 3:
-            await pod.reporter._told.wait()
-            await asyncio.sleep(0)
-    assert pod.desired == [
-        DesiredState("Run", "", 1),
-        DesiredState("Pause", "lunch", 2),
-        DesiredState("Cancel", "enough", 3),
-    ]
+    assert (await pod.hears(3))[1:] == [DesiredState("Pause", "lunch", 2), DesiredState("Cancel", "enough", 3)]
 
 
 async def test_a_word_from_a_newer_operator_is_passed_on_as_unknown(pod: Pod, sink: Sink) -> None:
@@ -223,10 +217,7 @@ async def test_a_lower_watermark_from_a_restarted_operator_changes_nothing(pod: 
     await sink.tell(desired_state=Watch.DESIRED_STATE_RUN, generation=1, recorded_sequence=2, delivered_sequence=2)
     assert await pod.reporter.finish(20)
     await sink.tell(desired_state=Watch.DESIRED_STATE_RUN, generation=2, recorded_sequence=0, delivered_sequence=0)
-    async with asyncio.timeout(20):
-        while len(pod.desired) < 2:
-            await pod.reporter._told.wait()
-            await asyncio.sleep(0)
+    await pod.hears(2)
     assert await pod.reporter.finish(0.05)
 
 

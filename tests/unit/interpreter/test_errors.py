@@ -28,7 +28,7 @@ class TestRaise:
         assert "Teapot" in story.events[2].message
 
     def test_an_instance_that_the_author_gave_is_kept(self) -> None:
-        story = run("do: [{r: {raise: {error: {type: 'https://e.test/', status: 1, instance: /mine}}}}]")
+        story = run("do: [{r: {raise: {error: {type: 'https://e.test/', status: 501, instance: /mine}}}}]")
         assert story.fault["instance"] == "/mine"
 
     def test_members_may_be_expressions(self) -> None:
@@ -116,7 +116,7 @@ class TestCatch:
         assert run(guarded('{as: problem, do: [{h: {set: "${ $problem.title }"}}]}')).output == {"after": "Teapot"}
 
     def test_an_error_in_the_handler_goes_on(self) -> None:
-        story = run(guarded("{do: [{h: {raise: {error: {type: 'https://errors.test/h', status: 1}}}}]}"))
+        story = run(guarded("{do: [{h: {raise: {error: {type: 'https://errors.test/h', status: 501}}}}]}"))
         assert story.fault["instance"] == "/do/0/guard/catch/do/0/h"
 
     def test_a_failing_condition_is_an_error_of_the_try(self) -> None:
@@ -131,7 +131,7 @@ class TestCatch:
                   try:
                     - inner:
                         try: [{{r: {{raise: {{error: {ERROR}}}}}}}]
-                        catch: {{errors: {{with: {{status: 1}}}}}}
+                        catch: {{errors: {{with: {{status: 501}}}}}}
                   catch: {{do: [{{h: {{set: "${{ $error.instance }}"}}}}]}}
             """
         )

@@ -61,7 +61,7 @@ DOCUMENTS: dict[str, tuple[str, Any]] = {
         do:
           - add: {set: "${ . + 1 }"}
           - choose: {switch: [{more: {when: . < 3, then: add}}, {other: {then: last}}]}
-          - never: {raise: {error: {type: 'https://e.test/', status: 1}}}
+          - never: {raise: {error: {type: 'https://e.test/', status: 501}}}
           - last: {do: [{w: {wait: PT1S}}, {e: {set: "${ [.] }", then: end}}]}
           - unreached: {set: 1}
         """,
@@ -93,7 +93,7 @@ DOCUMENTS: dict[str, tuple[str, Any]] = {
         0,
     ),
     "fault": (
-        "do: [{x: {do: [{w: {wait: PT1S}}, {r: {raise: {error: {type: 'https://e.test/', status: 7, detail: d}}}}]}}]",
+        "do: [{x: {do: [{w: {wait: PT1S}}, {r: {raise: {error: {type: 'https://e.test/', status: 507, detail: d}}}}]}}]",
         0,
     ),
     "unbounded jq": (

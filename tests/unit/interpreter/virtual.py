@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from workflow_runner.interpreter.outcome import Completed, Faulted
 
 T = TypeVar("T")
 START = datetime(2026, 1, 1, tzinfo=UTC)
+_SHORT_SET = re.compile(r"\bset: (\d+|[a-z]+)(?=[,}\n])")
 HEADER = "document: {dsl: '1.0.3', namespace: tests, name: test, version: '1.0.0'}\n"
 
 
@@ -103,10 +105,18 @@ def no_calls(request: Call) -> Json:
     raise AssertionError(f"no call was expected, and {request} came")
 
 
+def whole(text: str) -> str:
+    """A test's short text as a document: the `document` part is added where there is none, and `set: 1` and
+    `set: word` stand for expressions that give that number or string, which would be long in flow style."""
+    text = _SHORT_SET.sub(
+        lambda match: f"set: '${{ {match[1] if match[1].isdigit() else json.dumps(match[1])} }}'", dedent(text)
+    )
+    return text if re.search("^document:", text, re.MULTILINE) else HEADER + text
+
+
 def read(text: str) -> Workflow:
-    """A document from its text; the `document` part is added when it has none."""
-    text = dedent(text)
-    workflow, _ = read_document(text if text.startswith("document:") else HEADER + text, "test.yaml")
+    """A document from its text (see `whole`)."""
+    workflow, _ = read_document(whole(text), "test.yaml")
     return workflow
 
 

@@ -236,6 +236,16 @@ class TestEnd:
         assert kinds(decision) == ["WriteStatus", "ForgetRun"]
         assert written(decision)["callback"] == {"sourceSequence": 1, "baseSequence": 0, "deliveredSequence": 1}
 
+    def test_an_ended_run_shows_no_task_at_work_however_late_stigmer_hears_of_it(
+        self, observed: Builder, live: LiveRun
+    ) -> None:
+        live.ingest(event(1, "task_started", task_reference="/do/0/a", task_name="a"))
+        live.ingest(event(2, "workflow_cancelled"))
+        first = written(plan(observed.launched(live, delivery=Delivery(0, "down", 2), now=NOW + timedelta(seconds=1))))
+        assert [task["status"] for task in first["tasks"]] == ["Failed"]
+        later = observed.launched(live, phase="Cancelled", status=first, delivery=Delivery(2, None, 0))
+        assert [task["status"] for task in written(plan(later))["tasks"]] == ["Failed"]
+
     def test_an_ended_run_is_left_alone(self, observed: Builder) -> None:
         assert plan(observed(status={"phase": "Completed", "jobName": JOB})) == act.Plan()
 

@@ -55,7 +55,7 @@ def test_the_list_tells_the_story(applied: Execution) -> None:
 
 def test_explain_reads_well(cluster: Cluster, applied: Execution) -> None:
     text = cluster.kubectl("explain", "wfe.spec.workflow")
-    assert "The document to run: exactly one of the fields." in text
+    assert "What to run: the document, in exactly one of these ways." in text
     assert "The document as YAML text." in text
     assert "<no description>" not in cluster.kubectl("explain", "wfe", "--recursive")
     applied.wait_phase("Completed")
