@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 from workflow_runner.dsl.diagnostics import Findings
@@ -306,6 +305,8 @@ def _several(inner: str) -> bool:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`: did you mean 'x'?` for the known name that is closest, or nothing."""
+    from difflib import get_close_matches  # only a document with mistakes pays for this import
+
     close = get_close_matches(name, tuple(known), n=1, cutoff=0.6)
     return f": did you mean {close[0]!r}?" if close else ""
 

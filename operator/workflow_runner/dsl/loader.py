@@ -14,11 +14,11 @@ from workflow_runner.dsl.diagnostics import DocumentErrors as DocumentErrors
 from workflow_runner.dsl.diagnostics import Findings
 from workflow_runner.dsl.fields import ANYWHERE, WORKFLOW_INPUT, WORKFLOW_OUTPUT, Fields, Found, child
 from workflow_runner.dsl.model import DocumentInfo, TaskList, Use, Workflow
-from workflow_runner.dsl.nodes import Node, NotJson, items, node_of
+from workflow_runner.dsl.nodes import InvalidText, Node, NotJson, items, node_of
 from workflow_runner.dsl.read_errors import error_definition, retry_policy
 from workflow_runner.dsl.read_tasks import read_list
 from workflow_runner.dsl.templates import Template
-from workflow_runner.dsl.yaml_reader import InvalidYaml, read_yaml
+from workflow_runner.dsl.text_reader import read_text
 
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
 _SEMANTIC_VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
@@ -48,8 +48,8 @@ def load_text(source: str | bytes, findings: Findings) -> Workflow:
     Raises DocumentErrors when there is nothing that could be looked at.
     """
     try:
-        root, complaints = read_yaml(source)
-    except InvalidYaml as error:
+        root, complaints = read_text(source)
+    except InvalidText as error:
         findings.error(error.code, str(error), "", error.position)
         raise DocumentErrors(findings.sorted()) from error
     for complaint in complaints:

@@ -1,9 +1,9 @@
-"""A document as a tree of values that know where they stand; what `yaml_reader` makes and the loader reads."""
+"""A document as a tree of values that know where they stand; what `text_reader` makes and the loader reads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from workflow_runner.dsl.templates import NOWHERE, Json, Position
 
@@ -52,6 +52,19 @@ class Node:
             else:
                 return None
         return key_position, node.position
+
+
+class InvalidText(ValueError):
+    """Something is wrong with a document's text. `code` is stable; `position` is where."""
+
+    def __init__(self, code: str, message: str, position: Position) -> None:
+        super().__init__(message)
+        self.code = code
+        self.position = position
+
+
+Complaints: TypeAlias = list[InvalidText]
+"""What is wrong with a text that could be read all the same."""
 
 
 class NotJson(ValueError):

@@ -10,6 +10,8 @@ from workflow_runner.dsl.fields import did_you_mean
 from workflow_runner.dsl.model import (
     CONTINUE,
     DIRECTIVES,
+    END,
+    EXIT,
     RaiseTask,
     SwitchTask,
     Task,
@@ -88,14 +90,16 @@ def _reachable(tasks: TaskList) -> set[int]:
             continue
         reached.add(number)
         for target in _successors(tasks[number]):
-            place = number + 1 if target == CONTINUE else tasks.index_of(target)
+            place = tasks.index_of(target)
+            if place is None and target not in (EXIT, END):
+                place = number + 1  # continue, or a target that is reported elsewhere
             if place is not None:
                 waiting.append(place)
     return reached
 
 
 def _successors(task: Task) -> set[str]:
-    """Where the flow may go after a task; an unknown target is reported elsewhere and counts as `continue`."""
+    """Where the flow may go after a task."""
     if isinstance(task, SwitchTask):
         targets = {case.then for case in task.cases}
         if all(case.when is not None for case in task.cases):

@@ -2,8 +2,8 @@
 
 PyYAML itself speaks YAML 1.1, accepts keys that are written twice, and makes dates of strings. So only its
 parser is used, event by event, and what a plain scalar means is decided here: `on`, `yes`, `1:30` and
-`2024-01-01` are strings, `012` is twelve. Documents are hostile: size, depth and aliases are capped before
-anything is built from them.
+`2024-01-01` are strings, `012` is twelve. Documents are hostile: depth and size, aliases written out, are capped while they are
+read. `text_reader` calls it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,8 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from workflow_runner.dsl.nodes import DEEPEST, Node, surrogate_in, too_large
+from workflow_runner.dsl.nodes import DEEPEST, Complaints, InvalidText, Node, too_large
 from workflow_runner.dsl.templates import Json, Position
-
-LARGEST_TEXT = 1024 * 1024
-"""The largest document, in bytes."""
 
 _INT = re.compile(r"[-+]?[0-9]+")
 _OCTAL = re.compile(r"0o[0-7]+")
@@ -37,63 +34,26 @@ _TAGS = frozenset({None, "!", *(_TAG + name for name in ("str", "int", "float", 
 _Event: TypeAlias = Any  # PyYAML's events and marks have no useful types
 
 
-class InvalidYaml(ValueError):
-    """The text cannot be read. `code` is stable; `position` is where reading stopped."""
+def read_yaml(text: str) -> tuple[Node, Complaints]:
+    """The one document in a YAML text, and what is wrong with it that did not stop the reading.
 
-    def __init__(self, code: str, message: str, position: Position) -> None:
-        super().__init__(message)
-        self.code = code
-        self.position = position
-
-
-def read_yaml(source: str | bytes) -> tuple[Node, list[InvalidYaml]]:
-    """The one document in a YAML (or JSON) text, and what is wrong with it that did not stop the reading.
-
-    Raises InvalidYaml for what did.
+    Raises InvalidText for what did.
     """
-    composer = _Composer(_text(source))
+    composer = _Composer(text)
     try:
         return composer.compose(), composer.complaints
     except yaml.YAMLError as error:
         raise _unreadable(error) from error
 
 
-def _text(source: str | bytes) -> str:
-    start = Position(1, 1)
-    size = len(source) if isinstance(source, bytes) else len(source.encode(errors="surrogatepass"))
-    if size > LARGEST_TEXT:
-        raise InvalidYaml("document.too-large", f"the document has {size} bytes, more than {LARGEST_TEXT}", start)
-    if isinstance(source, str):
-        place = surrogate_in(source)
-        if place is not None:
-            raise InvalidYaml("yaml.not-utf8", "the document holds half of a surrogate pair", _position_at(source, place))
-        text = source
-    else:
-        try:
-            text = source.decode("utf-8")
-        except UnicodeDecodeError as error:
-            before = source[: error.start].decode("utf-8", errors="replace")
-            raise InvalidYaml(
-                "yaml.not-utf8",
-                f"byte {error.start} is not UTF-8: save the document as UTF-8",
-                _position_at(before, len(before)),
-            ) from error
-    return text.removeprefix("\ufeff")
-
-
-def _position_at(text: str, place: int) -> Position:
-    line = text.count("\n", 0, place)
-    return Position(line + 1, place - (text.rfind("\n", 0, place) + 1) + 1)
-
-
-def _unreadable(error: yaml.YAMLError) -> InvalidYaml:
+def _unreadable(error: yaml.YAMLError) -> InvalidText:
     mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     position = Position(mark.line + 1, mark.column + 1) if mark is not None else Position(1, 1)
     problem, context = getattr(error, "problem", None), getattr(error, "context", None)
     message = " ".join(str(part) for part in (context, problem) if part) or str(error).partition("\n")[0]
     if "tab" not in message and "found character that cannot start any token" in message:
         message += " (tabs cannot indent; quote what begins with @, ` or %)"
-    return InvalidYaml("yaml.syntax", message, position)
+    return InvalidText("yaml.syntax", message, position)
 
 
 class _Composer:
@@ -106,11 +66,11 @@ class _Composer:
         self._stack: list[tuple[Node, str | None]] = []  # open collections, with their anchors
         self._keys: list[tuple[str, Position] | None] = []  # the key waiting for its value, for each of them
         self._root: Node | None = None
-        self.complaints: list[InvalidYaml] = []
+        self.complaints: Complaints = []
 
     def _complain(self, code: str, message: str, position: Position) -> None:
         if len(self.complaints) < _MOST_COMPLAINTS:
-            self.complaints.append(InvalidYaml(code, message, position))
+            self.complaints.append(InvalidText(code, message, position))
 
     def compose(self) -> Node:
         documents = 0
@@ -128,18 +88,18 @@ class _Composer:
             elif kind is yaml.DocumentStartEvent:
                 documents += 1
                 if documents > 1:
-                    raise InvalidYaml("yaml.many-documents", "one file holds one document", _start(event))
+                    raise InvalidText("yaml.many-documents", "one file holds one document", _start(event))
             elif kind is yaml.StreamEndEvent:
                 if self._root is None:
-                    raise InvalidYaml("yaml.empty", "the document is empty", Position(1, 1))
+                    raise InvalidText("yaml.empty", "the document is empty", Position(1, 1))
                 return self._root
 
     def _open(self, event: _Event, json: Json) -> None:
         self._check_tag(event)
         if len(self._stack) >= DEEPEST:
-            raise InvalidYaml("document.too-deep", f"values are nested more than {DEEPEST} levels deep", _start(event))
+            raise InvalidText("document.too-deep", f"values are nested more than {DEEPEST} levels deep", _start(event))
         if self._expects_key():
-            raise InvalidYaml("yaml.key-not-scalar", "a key must be a string", _start(event))
+            raise InvalidText("yaml.key-not-scalar", "a key must be a string", _start(event))
         node = Node(json, _start(event))
         self._stack.append((node, event.anchor))
         self._keys.append(None)
@@ -179,13 +139,13 @@ class _Composer:
             self._keys[-1] = None
         message = too_large(parent)
         if message is not None:
-            raise InvalidYaml("document.too-large", message, _start(event))
+            raise InvalidText("document.too-large", message, _start(event))
 
     def _key(self, parent: Node, node: Node, event: _Event) -> tuple[str, Position]:
         """A key as it is written: `404:` and `true:` are the strings "404" and "true"."""
         position = _start(event)
         if isinstance(node.json, dict | list):
-            raise InvalidYaml("yaml.key-not-scalar", "a key must be a string", position)
+            raise InvalidText("yaml.key-not-scalar", "a key must be a string", position)
         name = str(event.value) if type(event) is yaml.ScalarEvent else str(node.json)
         if name == "<<" and type(event) is yaml.ScalarEvent and event.style == "":
             self._complain("yaml.merge-key", "YAML 1.2 has no merge keys: write the members out", position)
@@ -199,9 +159,9 @@ class _Composer:
         if node is None:
             inside = any(anchor == event.anchor for _, anchor in self._stack)
             why = "is used inside itself" if inside else "was not defined before"
-            raise InvalidYaml("yaml.bad-alias", f"the anchor {event.anchor!r} {why}", _start(event))
+            raise InvalidText("yaml.bad-alias", f"the anchor {event.anchor!r} {why}", _start(event))
         if len(self._stack) + node.depth > DEEPEST:
-            raise InvalidYaml("document.too-deep", f"values are nested more than {DEEPEST} levels deep", _start(event))
+            raise InvalidText("document.too-deep", f"values are nested more than {DEEPEST} levels deep", _start(event))
         return node
 
     def _check_tag(self, event: _Event) -> None:
@@ -219,9 +179,6 @@ class _Composer:
                 value = _tagged(event)
         except _NotJson as error:
             self._complain(error.code, str(error), position)
-        if isinstance(value, str) and surrogate_in(value) is not None:
-            self._complain("yaml.not-utf8", "the string holds half of a surrogate pair", position)
-            value = ""
         node = Node(value, position, self._exact(event, position) if isinstance(value, str) else None)
         if event.anchor is not None:
             self._anchors[event.anchor] = node

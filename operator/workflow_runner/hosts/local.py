@@ -127,8 +127,6 @@ class LocalRun:
         Call it once.
         """
         self._task = asyncio.create_task(self._story(), name=f"run {self._execution_id}")
-        if self._cancel_reason is not None:
-            self._task.cancel()
         try:
             await asyncio.wait([self._task])
         finally:

@@ -39,6 +39,8 @@ DELIVERY_AFTER_DELETE = timedelta(seconds=10)
 """How much longer a deleted resource waits for Stigmer to hear of the end."""
 DELIVERY_BEFORE_WRITE = timedelta(milliseconds=200)
 """How long the last status write waits for Stigmer's answer, so that one write tells both."""
+RUNNING_BEFORE_WRITE = timedelta(milliseconds=150)
+"""How long a run runs before status says so: what is over by then is told by its end, in one write."""
 RUNNER_MISSING_RETRY = 30.0
 LAUNCH_RETRY = 5.0
 
@@ -206,6 +208,11 @@ def follow(o: Observed) -> Plan | None:
     changed = phase != o.status.get("phase") or status.get("control") != o.status.get("control") or o.live.urgent
     tell: tuple[Action, ...] = (SetDesired(desired),) if desired != o.live.desired else ()
     again = stop.again_after if stop is not None else None
+    just_begun = (
+        RUNNING_BEFORE_WRITE - (o.now - o.live.start) if phase == "Running" != o.status.get("phase") and o.live.start else None
+    )
+    if just_begun is not None and timedelta() < just_begun <= RUNNING_BEFORE_WRITE:
+        return Plan(tell, again_after=just_begun.total_seconds())
     if status == o.status:
         return Plan(tell, again_after=again)
     wait = 0.0 if changed else _until_next_write(o)

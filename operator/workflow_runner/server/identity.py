@@ -6,6 +6,7 @@ Token → TokenReview → pod UID → the Job that controls the pod → the exec
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections import OrderedDict
@@ -50,15 +51,23 @@ class Identities:
         self._known_pod = known_pod
         self._known_job = known_job
         self._cache: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Lock] = {}
 
     async def caller(self, token: str) -> Caller:
         """Whose token it is; raises Unauthenticated, PermissionDenied, or ClusterError where that cannot be found out."""
         digest = hashlib.sha256(token.encode()).digest()
-        cached = self._cache.get(digest)
-        if cached is not None and time.monotonic() - cached[0] < CACHE_SECONDS:
-            return cached[1]
-        caller = await self._ask(token)
-        self._cache[digest] = (time.monotonic(), caller)
+        # A pod opens its two streams at once: the second waits for the first one's answer.
+        lock = self._asking.setdefault(digest, asyncio.Lock())
+        try:
+            async with lock:
+                cached = self._cache.get(digest)
+                if cached is not None and time.monotonic() - cached[0] < CACHE_SECONDS:
+                    return cached[1]
+                caller = await self._ask(token)
+                self._cache[digest] = (time.monotonic(), caller)
+        finally:
+            if not lock.locked():
+                self._asking.pop(digest, None)
         self._cache.move_to_end(digest)
         while len(self._cache) > CACHE_SIZE:
             self._cache.popitem(last=False)

@@ -13,7 +13,8 @@ from tests.servers.stigmer import Behaviour, StigmerServer
 from workflow_runner.stigmer.client import Backoff, CallbackClient, Destination
 from workflow_runner.stigmer.relay import Relay
 
-DEADLINE = 0.5
+DEADLINE = 5.0
+"""Of one call; what happens within it did not wait for a hanging one."""
 
 
 class Running:
@@ -156,7 +157,6 @@ async def test_one_bad_destination_does_not_delay_another(
         offer_all(running.relay, f"bad-{number}", range(1, 4))
     running.relay.track("good", plain(other), 0)
     offer_all(running.relay, "good", range(1, 21))
-    # Well under the deadline of one hanging call.
     assert await running.relay.delivered("good", 20, DEADLINE * 0.9)
     assert other.numbers("good") == list(range(1, 21))
 

@@ -144,9 +144,15 @@ class TestControl:
 
 
 class TestFollow:
+    def test_a_run_that_has_just_begun_may_end_before_anything_is_written(self, observed: Builder, live: LiveRun) -> None:
+        live.ingest(event(1, "workflow_started"))
+        decision = plan(observed.launched(live, phase="Pending", now=NOW + timedelta(milliseconds=50)))
+        assert "WriteStatus" not in kinds(decision)
+        assert decision.again_after == pytest.approx(0.1)
+
     def test_the_first_event_makes_it_running_with_one_kubernetes_event(self, observed: Builder, live: LiveRun) -> None:
         live.ingest(event(1, "workflow_started"))
-        decision = plan(observed.launched(live, phase="Pending"))
+        decision = plan(observed.launched(live, phase="Pending", now=NOW + timedelta(seconds=1)))
         assert written(decision)["phase"] == "Running"
         assert [action.reason for action in decision.actions if isinstance(action, act.RecordEvent)] == ["Running"]
 
@@ -168,7 +174,7 @@ class TestFollow:
 
     def test_nothing_new_writes_nothing(self, observed: Builder, live: LiveRun) -> None:
         live.ingest(event(1, "workflow_started"))
-        status = written(plan(observed.launched(live, phase="Pending")))
+        status = written(plan(observed.launched(live, phase="Pending", now=NOW + timedelta(seconds=1))))
         live.urgent = False
         assert kinds(plan(observed.launched(live, status=status))) == ["SetDesired"]
         live.desired = plan(observed.launched(live, status=status)).actions[0].desired  # type: ignore[union-attr]

@@ -34,7 +34,7 @@ async def run_try(engine: Engine, task: TryTask, frame: TaskFrame, scope: Scope)
             problem = await _attempt(engine, task, frame, attempts, scope)
             if problem is None:
                 return None if attempts.body is None else attempts.body.data
-            attempts.error = problem.to_dict()
+            attempts.body, attempts.error = None, problem.to_dict()
         if await _swallowed(engine, task, frame, attempts, scope):
             return frame.input
     if task.catch.do is not None:
