@@ -127,13 +127,15 @@ class LocalRun:
         Call it once.
         """
         self._task = asyncio.create_task(self._story(), name=f"run {self._execution_id}")
+        if self._cancel_reason is not None:
+            self._task.cancel()
         try:
             await asyncio.wait([self._task])
         finally:
             # Only does something when our own caller was cancelled: then the run must not go on alone.
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-            await self._effects.close()
+            pass
         if self._outcome is None:
             if not self._task.cancelled():
                 self._task.result()  # raises what the story raised

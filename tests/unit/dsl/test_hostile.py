@@ -1,0 +1,89 @@
+"""Documents that mean harm, or are no documents: refused quickly, with a message, and never with another exception."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.dsl.cases import HEADER
+from workflow_runner.dsl.diagnostics import DocumentErrors
+from workflow_runner.dsl.loader import load, load_object
+
+LAUGHS = "a0: &a0 [lol, lol]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 1}]\n" for n in range(1, 30))
+LONG_TEXT = f"a: &a {'x' * 100_000}\nb: [{', '.join(['*a'] * 100)}]\n"
+ALIASED_DEPTH = "a: &a " + "[" * 100 + "]" * 100 + "\nb: " + "[" * 100 + "*a" + "]" * 100 + "\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "line"),
+    [
+        pytest.param(LAUGHS, "document.too-large", 12, id="a billion laughs"),
+        pytest.param(LONG_TEXT, "document.too-large", 2, id="a long text used often"),
+        pytest.param(ALIASED_DEPTH, "document.too-deep", 2, id="an alias inside depth"),
+        pytest.param("[" * 500_000, "document.too-deep", 1, id="brackets"),
+        pytest.param('{"a":' * 100_000, "document.too-deep", 1, id="braces in JSON"),
+        pytest.param("- " * 400_000, "document.too-deep", 1, id="dashes"),
+        pytest.param("x" * 1_100_000, "document.too-large", 1, id="a large text"),
+        pytest.param("[" + "0," * 200_000 + "0]", "document.too-large", 1, id="a long list"),
+        pytest.param(b"a: \xff", "yaml.not-utf8", 1, id="bytes that are no text"),
+        pytest.param("a: é".encode("latin-1"), "yaml.not-utf8", 1, id="latin-1"),
+        pytest.param("a: b".encode("utf-16"), "yaml.not-utf8", 1, id="utf-16"),
+        pytest.param("a: \ud800", "yaml.not-utf8", 1, id="half of a pair"),
+        pytest.param("a: \x00", "yaml.syntax", 1, id="a zero character"),
+    ],
+)
+def test_it_is_refused_quickly_and_where_it_is(source: str | bytes, code: str, line: int) -> None:
+    started = time.monotonic()
+    with pytest.raises(DocumentErrors) as caught:
+        load(source, "hostile.yaml")
+    assert time.monotonic() - started < 5
+    assert (caught.value.diagnostics[0].code, caught.value.diagnostics[0].line) == (code, line)
+    assert len(str(caught.value)) < 1000
+
+
+def test_bytes_that_are_no_text_are_told_where() -> None:
+    with pytest.raises(DocumentErrors) as caught:
+        load("ok: é\nnot: ".encode() + b"\xff", "latin.yaml")
+    assert str(caught.value) == "latin.yaml:2:6: yaml.not-utf8: byte 12 is not UTF-8: save the document as UTF-8"
+
+
+def test_a_document_may_begin_with_a_byte_order_mark() -> None:
+    assert load(b"\xef\xbb\xbf" + HEADER.encode() + b"do: []\n").document.name == "test"
+
+
+@given(st.binary(max_size=200) | st.text(alphabet="{}[]:,-&*!|>'\"#%@` \n\tabdo01.$\\", max_size=80))
+@settings(deadline=None, max_examples=400)
+def test_no_text_is_too_strange(source: str | bytes) -> None:
+    with pytest.raises(DocumentErrors):
+        load(source)
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=15,
+)
+_names = st.sampled_from(
+    ["do", "set", "for", "in", "try", "catch", "call", "with", "switch", "then", "when", "raise", "error", "wait", "if", "input"]
+    + ["from", "output", "as", "export", "retry", "errors", "fork", "listen", "foreach", "run", "use", "secrets", "document", "http"]
+    + ["method", "endpoint", "headers", "query", "body", "limit", "attempt", "count", "delay", "backoff", "jitter", "retries"]
+)
+_shapes = st.recursive(
+    _json | st.sampled_from(["${ .a }", "${ $secrets.x }", "${", "$x", "http", "PT1S", "https://x/{y}", "continue"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=4),
+    max_leaves=25,
+)
+
+
+@given(_shapes, _shapes)
+@settings(deadline=None, max_examples=400)
+def test_no_shape_is_too_strange(tasks: Any, use: Any) -> None:
+    document = {"document": {"dsl": "1.0.3", "namespace": "a", "name": "b", "version": "1.0.0"}, "do": tasks, "use": use}
+    try:
+        load_object(document)
+    except DocumentErrors as error:
+        assert error.diagnostics
