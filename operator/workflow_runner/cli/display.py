@@ -26,6 +26,11 @@ ENDS = {
     EventType.TASK_FAILED: ("✗", "red"),
     EventType.TASK_SKIPPED: ("-", "dim"),
 }
+STATES = {
+    EventType.WORKFLOW_STARTED: "starting",
+    EventType.WORKFLOW_VALIDATED: "running",
+    EventType.WORKFLOW_RESUMED: "running",
+}
 _LOUD = frozenset({EventType.TASK_FAILED, EventType.TASK_RETRIED})
 
 
@@ -65,8 +70,8 @@ class LineDisplay:
 
 
 class _Row:
-    def __init__(self, event: Event) -> None:
-        self.name, self.depth = event.task_name, event.reference.count("/do/") - 1
+    def __init__(self, event: Event, depth: int) -> None:
+        self.name, self.depth = event.task_name, depth
         self.start = event.timestamp
         self.mark: tuple[str, str] | None = None
         self.passes, self.note = 0, ""
@@ -89,11 +94,12 @@ class LiveDisplay:
         """Notes the event; the next drawing shows it."""
         self._progress = event.progress
         if not event.reference:
-            self._state = event.type.value.removeprefix("workflow_")
+            self._state = STATES.get(event.type) or event.type.value.removeprefix("workflow_")
             return
         row = self._rows.get(event.reference)
         if row is None:
-            row = self._rows[event.reference] = _Row(event)
+            depth = sum(event.reference.startswith(f"{outer}/") for outer in self._rows)
+            row = self._rows[event.reference] = _Row(event, depth)
         if event.type is STARTED:
             row.start, row.end, row.mark = event.timestamp, None, None
             row.passes += 1

@@ -34,11 +34,14 @@ COMPLETED, FAULTED, INVALID, CANCELLED = 0, 1, 2, 3
 
 def run(
     file: Annotated[Path, Parameter(help="The document, YAML or JSON; - is standard input.")],
+    /,
     *,
     input: Annotated[str | None, Parameter(help="The workflow's input as JSON text.")] = None,  # noqa: A002 - the option's name
     input_file: Annotated[Path | None, Parameter(help="A file with the input as JSON; - is standard input.")] = None,
     events: Annotated[Path | None, Parameter(help="Where to write events, one a line as JSON; - is standard output.")] = None,
-    secret: Annotated[tuple[str, ...], Parameter(help="NAME=@FILE: the file's text is the secret NAME.")] = (),
+    secret: Annotated[
+        tuple[str, ...], Parameter(help="NAME=@FILE: the file's text is the secret NAME.", negative="", show_default=False)
+    ] = (),
 ) -> int:
     """Run a workflow document here, with no cluster.
 

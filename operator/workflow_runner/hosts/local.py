@@ -135,7 +135,7 @@ class LocalRun:
             # Only does something when our own caller was cancelled: then the run must not go on alone.
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-            pass
+            await self._effects.close()
         if self._outcome is None:
             if not self._task.cancelled():
                 self._task.result()  # raises what the story raised
