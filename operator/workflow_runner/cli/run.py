@@ -67,7 +67,7 @@ def run(
             display.show(event)
 
         try:
-            outcome = asyncio.run(_run(execution_id, Source(source.decode(), name), value, secrets, report))
+            outcome = asyncio.run(_run(execution_id, Source(source, name, check=False), value, secrets, report))
         finally:
             display.close()
     return _conclude(outcome)

@@ -53,6 +53,8 @@ def _unreadable(error: yaml.YAMLError) -> InvalidText:
     message = " ".join(str(part) for part in (context, problem) if part) or str(error).partition("\n")[0]
     if "tab" not in message and "found character that cannot start any token" in message:
         message += " (tabs cannot indent; quote what begins with @, ` or %)"
+    if "mapping values are not allowed" in message:
+        message += " (quote strings in which a space follows a colon)"
     return InvalidText("yaml.syntax", message, position)
 
 

@@ -238,7 +238,7 @@ class Reporter:
             self._buffer.sent = self._buffer.last
         if fresh:
             batch.run.CopyFrom(self._run)
-        if self._control is not None and (fresh or not self._control_sent):
+        if self._control is not None and not self._control_sent:
             batch.control.CopyFrom(self._control)
         counts = self._counts()
         batch.counts.started, batch.counts.completed, batch.counts.failed = counts.started, counts.completed, counts.failed

@@ -21,7 +21,7 @@ from workflow_runner.interpreter.moments import descriptor
 from workflow_runner.interpreter.run import Run
 
 NO_NAMES: Mapping[str, Json] = MappingProxyType({})
-_ARGUMENTS = ("context", "input", "output", "workflow", "runtime", "secrets", "task")
+_ARGUMENTS = ("context", "input", "output", "workflow", "runtime", "secrets", "task", "authorization")
 
 
 class Place(NamedTuple):
@@ -77,6 +77,8 @@ class Scope(Mapping[str, Json]):
                 return self._run.secrets
             case "task":
                 return self._descriptor()
+            case "authorization":
+                return None  # what calls are authorized with; they take no authentication yet
             case _:
                 raise KeyError(name)
 

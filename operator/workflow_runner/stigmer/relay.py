@@ -269,9 +269,8 @@ class Relay:
         except (DeliveryFailed, DeliveryRefused) as caught:
             error = caught
         finally:
-            was_probe = lane.probe is execution
-            if was_probe:
-                lane.probe = None
+            # While a probe is under way nothing else is.
+            was_probe, lane.probe = lane.probe is execution, None
             lane.sending -= 1
             execution.task = None
             if not answered:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Self
 
 import pytest
 from tests.integration.stigmer.conftest import KEY, QUICK, event, plain
@@ -20,7 +21,7 @@ DEADLINE = 5.0
 class Running:
     """A relay whose `run` is under way, with retries short enough for a test, and what it said and opened."""
 
-    def __init__(self, **options: int) -> None:
+    def __init__(self, *, retry: Backoff = Backoff(first=0.05, most=0.2), **options: int) -> None:  # noqa: B008 - immutable
         self.changed: list[str] = []
         self.clients: list[CallbackClient] = []
         self.closed: list[Destination] = []
@@ -28,7 +29,7 @@ class Running:
         self.relay = Relay(
             connect=self._connect,
             changed=self._on_changed,
-            retry=Backoff(first=0.05, most=0.2),
+            retry=retry,
             retry_refused_destination=Backoff(first=0.1, most=0.3),
             idle_seconds=0.1,
             **options,
@@ -183,11 +184,13 @@ async def test_a_destination_that_is_down_is_asked_once_and_not_once_an_executio
 async def test_executions_take_turns(stigmer: StigmerServer) -> None:
     running = Running(max_concurrent=1)
     running.relay.track("long", plain(stigmer), 0)
-    offer_all(running.relay, "long", range(1, 201))
+    offer_all(running.relay, "long", range(1, 501))
     running.relay.track("short", plain(stigmer), 0)
+    assert await running.relay.delivered("long", 5, 20)
+    before = len(stigmer.numbers("long"))
     offer_all(running.relay, "short", range(1, 4))
     assert await running.relay.delivered("short", 3, 20)
-    assert len(stigmer.numbers("long")) <= 6
+    assert len(stigmer.numbers("long")) <= before + 6
     await running.close()
 
 
@@ -199,6 +202,78 @@ async def test_executions_are_served_side_by_side(running: Running, stigmer: Sti
     await stigmer.until(lambda: len(stigmer.calls) == 30)
     # All 30 came before the first was answered.
     assert len(stigmer.arrived) == 0
+
+
+class Scripted(Backoff):
+    """Answers what it is told to, and remembers for how many failures it was asked."""
+
+    def __new__(cls, answers: Sequence[float]) -> Self:
+        return super().__new__(cls)
+
+    def __init__(self, answers: Sequence[float]) -> None:
+        super().__init__(first=1, most=1)
+        object.__setattr__(self, "answers", list(answers))
+        object.__setattr__(self, "asked", [])
+
+    answers: list[float]
+    asked: list[int]
+
+    def seconds(self, failures: int) -> float:
+        self.asked.append(failures)
+        return self.answers.pop(0) if self.answers else 3600.0
+
+
+async def test_when_a_destination_is_back_everybody_goes_on_at_once(stigmer: StigmerServer) -> None:
+    # The lane's pause and that of the first execution are short; all others would wait for an hour.
+    backoff = Scripted([0.3, 0.01])
+    running = Running(retry=backoff)
+    stigmer.behaviour = Behaviour("status")
+    keys = [f"run-{number}" for number in range(20)]
+    for key in keys:
+        running.relay.track(key, plain(stigmer), 0)
+        offer_all(running.relay, key, range(1, 3))
+    await running.until(lambda: len(backoff.asked) == 21)
+    # However many failed together, the lane has failed once.
+    assert backoff.asked == [1] * 21
+    stigmer.behaviour = Behaviour()
+    for key in keys:
+        assert await running.relay.delivered(key, 2, 20)
+    await running.close()
+
+
+async def test_pauses_grow_with_every_failed_round_and_begin_anew_after_a_success(stigmer: StigmerServer) -> None:
+    backoff = Scripted([0.01] * 100)
+    running = Running(retry=backoff)
+    stigmer.behaviour = Behaviour("status")
+    running.relay.track("run-1", plain(stigmer), 0)
+    offer_all(running.relay, "run-1", range(1, 2))
+    await stigmer.until(lambda: len(stigmer.calls) > 9)
+    stigmer.behaviour = Behaviour()
+    assert await running.relay.delivered("run-1", 1, 20)
+    # The lane's and the execution's, in turn.
+    assert backoff.asked[:6] == [1, 1, 2, 2, 3, 3]
+    asked = len(backoff.asked)
+    stigmer.behaviour = Behaviour("status")
+    offer_all(running.relay, "run-1", range(2, 3))
+    calls = len(stigmer.calls)
+    await stigmer.until(lambda: len(stigmer.calls) > calls + 3)
+    assert backoff.asked[asked : asked + 2] == [1, 1]
+    await running.close()
+
+
+async def test_a_higher_watermark_for_a_tracked_execution_drops_what_it_covers(
+    running: Running, stigmer: StigmerServer
+) -> None:
+    await stigmer.down()
+    running.relay.track("run-1", plain(stigmer), 0)
+    offer_all(running.relay, "run-1", range(1, 6))
+    await running.until(lambda: running.relay.delivery("run-1").last_error is not None)
+    running.relay.track("run-1", plain(stigmer), 3)
+    assert running.relay.delivery("run-1").delivered_sequence == 3
+    assert running.relay.delivery("run-1").pending == 2
+    await stigmer.up()
+    assert await running.relay.delivered("run-1", 5, 20)
+    assert stigmer.numbers("run-1") == [4, 5]
 
 
 async def test_a_refused_event_is_left_out_and_those_behind_it_arrive(running: Running, stigmer: StigmerServer) -> None:

@@ -118,3 +118,12 @@ def test_every_visit_of_every_task_has_its_own_idempotency_key() -> None:
     assert len(keys) == 7
     assert len(set(keys)) == 7
     assert all(len(key) == 64 for key in keys)
+
+
+def test_keys_of_other_executions_and_runs_differ() -> None:
+    def key(**names: str) -> str:
+        document = "do: [{c: {call: http, with: {method: post, endpoint: 'http://x.test/'}}}]"
+        return run(document, answer=lambda _: None, **names).calls[0].idempotency_key
+
+    assert len({key(), key(execution_id="other"), key(run_id="other")}) == 3
+    assert key() == key()

@@ -134,6 +134,10 @@ class TestProgress:
         story = self.progress("do: [{loop: {for: {in: '[1,2,3,4]'}, do: [{a: {set: 1}}]}}, {b: {set: 1}}]")
         assert story == [0, 0, 0, 12, 12, 25, 25, 37, 37, 50, 50, 100, 100]
 
+    def test_a_loop_inside_a_root_task_does_not_count_by_its_passes(self) -> None:
+        document = "do: [{o: {do: [{l: {for: {in: '[1, 2]'}, do: [{a: {set: 1}}]}}]}}, {b: {set: 1}}]"
+        assert self.progress(document) == [0, 0, 0, 0, 0, 0, 0, 50, 50, 100, 100]
+
     def test_it_never_falls(self) -> None:
         story = self.progress("do: [{a: {set: '${ . + 1 }'}}, {b: {switch: [{x: {when: . < 3, then: a}}]}}]", 0)
         assert story == sorted(story)

@@ -92,6 +92,30 @@ DOCUMENTS: dict[str, tuple[str, Any]] = {
         """,
         0,
     ),
+    "calls": (
+        """
+        do:
+          - get:
+              call: http
+              with: {method: post, endpoint: 'http://fine.test/'}
+              output: {as: "[., [range(2)]]"}
+              export: {as: "{got: ., steps: [range(3)]}"}
+          - again: {call: http, with: {method: post, endpoint: 'http://fine.test/'}, output: {as: "[., $context]"}}
+        """,
+        0,
+    ),
+    "context that changes under a container": (
+        """
+        do:
+          - a:
+              input: {from: "[., $context]"}
+              do:
+                - b: {set: "${ 1 }", export: {as: "{changed: true}"}}
+                - c: {set: "${ [range(2)] }"}
+              output: {as: "[., $input, [range(2)]]"}
+        """,
+        0,
+    ),
     "fault": (
         "do: [{x: {do: [{w: {wait: PT1S}}, {r: {raise: {error: {type: 'https://e.test/', status: 507, detail: d}}}}]}}]",
         0,
@@ -103,21 +127,23 @@ DOCUMENTS: dict[str, tuple[str, Any]] = {
 }
 
 
-class Failing:
-    """Answers calls in a way that depends on how many were made before: state that a stop must not lose."""
+class Counting:
+    """Answers calls with how many were made before, or fails with it: a call made twice would show."""
 
     def __init__(self) -> None:
         self.asked = 0
 
-    def __call__(self, _request: Call) -> Json:
+    def __call__(self, request: Call) -> Json:
         self.asked += 1
+        if request.arguments["uri"] == "http://fine.test/":
+            return self.asked
         raise WorkflowFault(Problem.standard(COMMUNICATION, f"failure {self.asked}", status=503))
 
 
 def check_every_stop(document: str, input_: Any) -> int:
-    whole = run(document, input_, answer=Failing())
+    whole = run(document, input_, answer=Counting())
     stop = 0
-    while (parts := halves(document, input_, stop_at=stop, answer=Failing())) is not None:
+    while (parts := halves(document, input_, stop_at=stop, answer=Counting())) is not None:
         assert parts.outcome == whole.outcome, f"stopped at await {stop}"
         assert told(parts.before + parts.after) == told(whole.events), f"stopped at await {stop}"
         assert parts.counts == whole.counts
@@ -130,6 +156,21 @@ def check_every_stop(document: str, input_: Any) -> int:
 def test_a_run_stopped_at_any_await_goes_on_from_its_written_state(name: str) -> None:
     document, input_ = DOCUMENTS[name]
     assert check_every_stop(document, input_) >= 2
+
+
+@pytest.mark.parametrize(
+    ("document", "stop_at"),
+    [
+        ("do: [{w: {wait: PT10S}}]", 1),
+        ("do: [{t: {try: [{a: {set: '${ error(1) }'}}], catch: {retry: {delay: PT10S, limit: {attempt: {count: 2}}}}}}]", 2),
+    ],
+    ids=["wait", "retry delay"],
+)
+@pytest.mark.parametrize(("seconds_later", "rest"), [(4, 6), (15, -5)])
+def test_a_continued_run_waits_only_for_what_is_left(document: str, stop_at: int, seconds_later: float, rest: float) -> None:
+    parts = halves(document, 0, stop_at=stop_at, seconds_later=seconds_later)
+    assert parts is not None
+    assert parts.sleeps_after == [rest]
 
 
 def examples() -> list[Path]:

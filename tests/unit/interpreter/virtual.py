@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from textwrap import dedent
 from typing import Any, TypeVar
 
@@ -161,6 +161,8 @@ class Options:
     answer: Callable[[Call], Json] = no_calls
     secrets: Mapping[str, Json] = field(default_factory=dict)
     chance: float = 0.5
+    execution_id: str = "exec-1"
+    run_id: str = "run-1"
 
 
 def run(text: str | Workflow, input_: Json = None, **options: Any) -> Story:
@@ -179,7 +181,13 @@ async def _interpret(
     workflow: Workflow, frame: WorkflowFrame, effects: VirtualEffects, options: Options
 ) -> Completed | Faulted:
     return await interpret(
-        workflow, frame, effects, execution_id="exec-1", run_id="run-1", secrets=options.secrets, version="9.9"
+        workflow,
+        frame,
+        effects,
+        execution_id=options.execution_id,
+        run_id=options.run_id,
+        secrets=options.secrets,
+        version="9.9",
     )
 
 
@@ -192,10 +200,17 @@ class Halves:
     outcome: Completed | Faulted
     counts: TaskCounts
     calls: list[Call]
+    sleeps_after: list[float]
 
 
 def halves(
-    text: str | Workflow, input_: Json = None, *, stop_at: int, continue_with: Workflow | None = None, **options: Any
+    text: str | Workflow,
+    input_: Json = None,
+    *,
+    stop_at: int,
+    continue_with: Workflow | None = None,
+    seconds_later: float = 0,
+    **options: Any,
 ) -> Halves | None:
     """Stop a run at that await and continue it from its state as JSON; None when it ends before."""
     workflow = read(text) if isinstance(text, str) else text
@@ -210,10 +225,10 @@ def halves(
     else:
         return None
     state = frame_codec.decode(json.loads(json.dumps(frame_codec.encode(frame))))
-    second = VirtualEffects(chosen.answer, at=first.time)
+    second = VirtualEffects(chosen.answer, at=first.time + timedelta(seconds=seconds_later))
     second.chance = chosen.chance
     outcome = asyncio.run(_interpret(continue_with or workflow, state, second, chosen))
-    return Halves(first.events, second.events, outcome, state.counts, first.calls + second.calls)
+    return Halves(first.events, second.events, outcome, state.counts, first.calls + second.calls, second.sleeps)
 
 
 def told(events: list[Event]) -> list[tuple[EventType, str, str, str, int, Json, str]]:
