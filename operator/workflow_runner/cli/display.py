@@ -6,6 +6,7 @@ only the newest and the failed ones are shown, so a million passes take no more 
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import datetime
 from typing import Protocol, TextIO
@@ -31,6 +32,7 @@ STATES = {
     EventType.WORKFLOW_VALIDATED: "running",
     EventType.WORKFLOW_RESUMED: "running",
 }
+_LISTS = re.compile(r"/(?:do|try|branches)/\d+(?=/)")  # the lists that a task stands in, by its reference
 _LOUD = frozenset({EventType.TASK_FAILED, EventType.TASK_RETRIED})
 
 
@@ -61,7 +63,7 @@ class LineDisplay:
             return
         where = f" {event.reference}" if event.reference else ""
         passes = f" (pass {event.iteration})" if event.iteration else ""
-        detail = f": {event.message}" if event.message else ""
+        detail = f": {' '.join(event.message.split())}" if event.message else ""
         moment = event.timestamp.astimezone().strftime("%H:%M:%S.%f")[:-3]
         print(f"{moment} {event.progress:>3} % {event.type.value}{where}{passes}{detail}", file=self._stream, flush=True)
 
@@ -107,10 +109,13 @@ class LiveDisplay:
             row.note = event.message
         else:
             row.mark, row.end = ENDS[event.type], event.timestamp
-            row.note = event.message if event.type is EventType.TASK_FAILED else ""
+            row.note = " ".join(event.message.split()) if event.type is EventType.TASK_FAILED else ""
 
     def close(self) -> None:
-        """Leaves the last drawing on the screen."""
+        """Leaves the last drawing on the screen, where nothing runs any more."""
+        for row in self._rows.values():
+            if row.mark is None:
+                row.mark, row.end = ("■", "yellow"), datetime.now(row.start.tzinfo)
         self._live.stop()
 
     def _draw(self) -> RenderableType:
@@ -126,7 +131,7 @@ class LiveDisplay:
                 Text("  " * row.depth + row.name),
                 Text(f"{seconds:6.1f} s", style="dim"),
                 Text(passes, style="cyan"),
-                row.note,
+                Text(row.note),
             )
         head = Table.grid(padding=(0, 1))
         head.add_row(

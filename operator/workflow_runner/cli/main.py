@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from workflow_runner.errors import WorkflowRunnerError
 
-USAGE_ERROR, INTERNAL_ERROR = 2, 70
+USAGE_ERROR, CANCELLED, INTERNAL_ERROR = 2, 3, 70
 
 COMMANDS = {
     "run": "Run a workflow document here, with no cluster.",
@@ -40,6 +40,9 @@ def call(arguments: Sequence[str]) -> int:
         # Whoever read our output has had enough; nothing more can be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:  # Ctrl-C before a command listened for it
+        print("workflow-runner: cancelled: SIGINT was received", file=sys.stderr)
+        return CANCELLED
     except WorkflowRunnerError as error:
         print(f"workflow-runner: {error.code}: {error}", file=sys.stderr)
         return USAGE_ERROR

@@ -36,7 +36,7 @@ Json = dict[str, Any]
 CANCEL_GRACE = timedelta(seconds=30)
 """How long a run has to end by itself once cancelled, before its Job is removed."""
 DELIVERY_AFTER_DELETE = timedelta(seconds=10)
-"""How much longer a deleted resource waits for Stigmer to hear of the end."""
+"""How long a deleted resource whose run has ended waits for Stigmer to hear of it."""
 DELIVERY_BEFORE_WRITE = timedelta(milliseconds=200)
 """How long the last status write waits for Stigmer's answer, so that one write tells both."""
 RUNNING_BEFORE_WRITE = timedelta(milliseconds=150)
@@ -76,8 +76,8 @@ def being_deleted(o: Observed) -> Plan | None:
         stop = _stop(o, "the WorkflowExecution was deleted")
         if stop is not None:
             return stop
-    waited = o.now - requested_at(o)
-    if o.delivery is not None and o.delivery.pending and waited < CANCEL_GRACE + DELIVERY_AFTER_DELETE:
+    ended_at = o.live.end.time if o.live is not None and o.live.end is not None else o.now
+    if o.delivery is not None and o.delivery.pending and o.now - max(ended_at, requested_at(o)) < DELIVERY_AFTER_DELETE:
         return Plan(again_after=0.5)
     remove: tuple[Action, ...] = (DeleteJob(o.job["metadata"]["name"]),) if o.job is not None else ()
     return Plan((*remove, RemoveFinalizer(), ForgetRun()))

@@ -44,6 +44,9 @@ def job_end(job: Json | None, pod: Json | None, now: datetime) -> End | None:
         return End("Completed", _transition(complete, now), output_known=False)
     assert failed is not None  # noqa: S101 - one of the two is there; says so to the type checker
     detail = f"{failed.get('reason', 'Failed')}: {failed.get('message', '')}".strip(": ")
+    if pod is None:
+        detail = f"somebody deleted it, or its node went away; the Job says {detail}"
+        return _failed(_transition(failed, now), "The run's pod is gone", detail, "run.pod-lost")
     return _failed(_transition(failed, now), "The Job failed", detail, "run.job-failed")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Self
 
 import pytest
 from tests.integration.stigmer.conftest import KEY, QUICK, event, plain
@@ -206,9 +205,6 @@ async def test_executions_are_served_side_by_side(running: Running, stigmer: Sti
 
 class Scripted(Backoff):
     """Answers what it is told to, and remembers for how many failures it was asked."""
-
-    def __new__(cls, answers: Sequence[float]) -> Self:
-        return super().__new__(cls)
 
     def __init__(self, answers: Sequence[float]) -> None:
         super().__init__(first=1, most=1)

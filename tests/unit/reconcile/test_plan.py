@@ -228,6 +228,14 @@ class TestEnd:
         assert action.end.error is not None
         assert action.end.error["code"] == "run.out-of-memory"
 
+    def test_a_pod_that_somebody_deleted_is_told_as_gone(self, observed: Builder, live: LiveRun) -> None:
+        failed = job(conditions=[{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}])
+        [action] = plan(observed.launched(live, pod=None, job=failed)).actions
+        assert isinstance(action, act.EndRun)
+        assert action.end.error is not None
+        assert action.end.error["code"] == "run.pod-lost"
+        assert "BackoffLimitExceeded" in action.end.error["detail"]
+
     def test_an_ended_run_is_kept_until_stigmer_has_it_all(self, observed: Builder, live: LiveRun) -> None:
         live.ingest(event(1, "workflow_completed"), b"{}")
         waiting = observed.launched(live, delivery=Delivery(0, None, 1), now=NOW + timedelta(seconds=1))
