@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import apply_to_completed, for_loop
+import benchmarks.apply_to_completed as apply_to_completed
+import benchmarks.for_loop as for_loop
 
 BENCHMARKS = {"for_loop": for_loop.main, "apply_to_completed": apply_to_completed.main}
 
