@@ -64,8 +64,10 @@ def _call_by_people(arguments: Sequence[str]) -> int:
     )
     for command, text in COMMANDS.items():
         app.command(f"workflow_runner.cli.{command}:{command}", name=command, help=text)
+    # A bare dash, standard input or output, would be taken for an option without a name; this is the same path.
+    arguments = ["./-" if argument == "-" else argument for argument in arguments]
     try:
-        result = app(list(arguments), exit_on_error=False, print_error=True)
+        result = app(arguments, exit_on_error=False, print_error=True)
     except cyclopts.CycloptsError:
         return USAGE_ERROR
     return result if isinstance(result, int) else 0

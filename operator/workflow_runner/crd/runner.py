@@ -56,7 +56,7 @@ class Stigmer(Resource):
     )
     ca_bundle: str | None = Field(
         default=None,
-        description="Certificates (PEM) to trust instead of the system's, for a Stigmer with a private CA.",
+        description="Certificates (PEM) to trust, and no others, for a Stigmer with a private CA.",
         max_length=65536,
     )
 

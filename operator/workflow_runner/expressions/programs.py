@@ -22,10 +22,13 @@ from workflow_runner.expressions.bounds import in_process_limit
 from workflow_runner.expressions.paths import Path, read_path
 
 _CACHED_PROGRAMS = 2048
-_UNSHADOWED = frozenset({"import", "include"})  # keywords: a definition cannot have these names
-_SHADOWS = "".join(
-    f'def {name}: error("{name} cannot be used here"); ' for name in sorted(FORBIDDEN_FUNCTIONS) if name not in _UNSHADOWED
-) + "".join(f"null as ${name} | " for name in sorted(FORBIDDEN_VARIABLES))
+_KEYWORDS = frozenset({"import", "include"})  # no definition can have these names; between brackets jq refuses them
+_ALSO_WITH_ARGUMENT = ("debug", "halt_error", "strflocaltime")
+_SHADOWED = (*sorted(FORBIDDEN_FUNCTIONS.keys() - _KEYWORDS), *(f"{name}(f)" for name in _ALSO_WITH_ARGUMENT))
+# What validation refuses does nothing even where a document was not validated.
+_SHADOWS = "".join(f'def {head}: error("{head.removesuffix("(f)")} cannot be used here"); ' for head in _SHADOWED) + "".join(
+    f"null as ${name} | " for name in sorted(FORBIDDEN_VARIABLES)
+)
 _PLACE = re.compile(r" at <top-level>, line (\d+), column (\d+)")
 _MAY_GIVE_NAN = re.compile(r"[-*/%]|nan|inf|num|json|log|sqrt|pow|exp|sin|cos|tan|gamma|erf|[jy][01n]|mod|rem|flo|hyp|sca|fma")
 _MISSING = object()

@@ -14,7 +14,7 @@ def test_valid_documents_are_named_and_warnings_do_not_count(tmp_path: Path) -> 
     ended = call("validate", good, warned)
     assert ended.code == 0
     assert ended.out == f"{good}: test/hello:1.0.0 is valid\n{warned}: test/hello:1.0.0 is valid\n"
-    assert ended.err.startswith(f"{warned}:4:25: expression.embedded: warning: ")
+    assert ended.err.startswith(f"{warned}:4:24: expression.embedded: warning: ")
 
 
 def test_every_file_is_looked_at_and_one_mistake_is_enough(tmp_path: Path) -> None:

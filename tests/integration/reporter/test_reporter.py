@@ -209,7 +209,7 @@ async def test_desired_states_come_down_once_each_and_survive_a_reconnect(pod: P
 
 
 async def test_a_word_from_a_newer_operator_is_passed_on_as_unknown(pod: Pod, sink: Sink) -> None:
-    sink.answer = Watch(desired_state=42, generation=9)  # type: ignore[arg-type]
+    sink.answer = Watch(desired_state=42, generation=9)
     await pod.reporter.start()
     assert await pod.reporter.first_desired_state(20) == DesiredState("Unknown", "", 9)
 

@@ -27,9 +27,9 @@ def codes_in(tree: ast.AST) -> Iterator[str]:
             if _CODE.fullmatch(node.value) and node.value not in _NO_CODES:
                 yield node.value
             yield from _PRINTED.findall(node.value)
-        elif isinstance(node, ast.Assign) and [getattr(target, "id", None) for target in node.targets] == ["code"]:
-            if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-                yield node.value.value
+        match node:
+            case ast.Assign(targets=[ast.Name(id="code")], value=ast.Constant(value=str(code))):
+                yield code
 
 
 def test_every_family_of_codes_is_searched_for() -> None:

@@ -1,0 +1,155 @@
+"""The child process that evaluates programs which may not end by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from workflow_runner.dsl.templates import Json
+from workflow_runner.expressions.evaluate import JqRequest
+from workflow_runner.expressions.programs import EvaluationFailed, program_text
+from workflow_runner.hosts.jq_worker import JqWorker
+
+
+def request(program: str, payload: str = "41") -> JqRequest:
+    return JqRequest(program_text(program, ()), payload)
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[JqWorker]:
+    """A worker with short limits."""
+    worker = JqWorker(timeout=1.0, memory=256 * 1024 * 1024, result_bytes=1024 * 1024)
+    yield worker
+    await worker.aclose()
+
+
+@pytest.mark.parametrize(
+    ("program", "value"),
+    [
+        (".", 41),
+        ("[range(3)]", [0, 1, 2]),
+        ("empty", None),
+        ("[nan]", [None]),
+        ('"é\\u0000"', "é\0"),
+        ('[limit(2; repeat("x"))]', ["x", "x"]),
+    ],
+)
+async def test_it_gives_what_programs_give(worker: JqWorker, program: str, value: Json) -> None:
+    assert await worker.evaluate(request(program)) == value
+
+
+async def test_long_data_go_through(worker: JqWorker) -> None:
+    payload = '"' + "x" * 5_000_000 + '"'
+    assert await worker.evaluate(request("length", payload)) == 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ('error("no")', "no"),
+        (".[]", "Cannot iterate over number"),
+        ("1, 2", "more than one value"),
+        ("nope", "nope/0 is not defined"),
+        ("env", "env cannot be used here"),
+        ("def f: f; f", "longer than 1 seconds"),
+        ("[range(1e9)]", "longer than 1 seconds|more than 256 MiB"),
+        ('"x" * 1000000000', "more than 256 MiB|too much memory"),
+        ('"x" * 2000000', "larger than 1 MiB"),
+        ('"a" * 40 | test("^(a+)+$b")', "retry-limit-in-match"),
+        ("reduce range(5000) as $i (0; [.])", "nested too deeply"),
+    ],
+)
+async def test_a_failure_says_why_and_the_next_program_runs(worker: JqWorker, program: str, said: str) -> None:
+    with pytest.raises(EvaluationFailed, match=said):
+        await worker.evaluate(request(program))
+    assert await worker.evaluate(request(". + 1")) == 42
+
+
+async def test_who_no_longer_waits_holds_nobody_up(worker: JqWorker) -> None:
+    await worker.evaluate(request("."))
+    waiting = asyncio.create_task(worker.evaluate(request("def f: f; f")))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    started = time.monotonic()
+    assert await worker.evaluate(request(". + 1")) == 42
+    assert time.monotonic() - started < 20
+
+
+async def test_callers_wait_their_turn_and_get_their_own_answers(worker: JqWorker) -> None:
+    answers = await asyncio.gather(*(worker.evaluate(request(f". + {number}")) for number in range(50)))
+    assert answers == [41 + number for number in range(50)]
+
+
+async def test_it_starts_again_after_it_was_killed(worker: JqWorker) -> None:
+    await worker.evaluate(request("."))
+    (child,) = children(os.getpid())
+    os.kill(child, signal.SIGKILL)
+    with pytest.raises(EvaluationFailed):
+        await worker.evaluate(request("."))
+    assert await worker.evaluate(request(".")) == 41
+
+
+async def test_closing_leaves_no_process(worker: JqWorker) -> None:
+    await worker.evaluate(request("."))
+    assert len(children(os.getpid())) == 1
+    await worker.aclose()
+    assert children(os.getpid()) == []
+
+
+async def test_the_child_knows_nothing_of_the_environment(worker: JqWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKFLOW_SECRET_A", "hush")
+    await worker.evaluate(request("."))
+    (child,) = children(os.getpid())
+    assert "hush" not in text_of(f"/proc/{child}/environ")
+
+
+def test_the_child_ends_by_itself_when_its_parent_is_killed() -> None:
+    script = (
+        "import asyncio, os, sys\n"
+        "from workflow_runner.expressions.evaluate import JqRequest\n"
+        "from workflow_runner.hosts.jq_worker import JqWorker\n"
+        "async def main():\n"
+        "    worker = JqWorker(timeout=0.5)\n"
+        "    print(await worker.evaluate(JqRequest('.', '1')), flush=True)\n"
+        "    asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), 9)\n"
+        "    print(worker._child.pid, flush=True)\n"
+        "    await worker.evaluate(JqRequest('def f: f; f', '1'))\n"
+        "asyncio.run(main())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    child = int(ended.stdout.split()[1])
+    until(lambda: not alive(child))
+
+
+def children(parent: int) -> list[int]:
+    """The processes that a process has started and that are still there."""
+    return [int(pid) for task in Path(f"/proc/{parent}/task").iterdir() for pid in (task / "children").read_text().split()]
+
+
+def text_of(path: str) -> str:
+    return Path(path).read_bytes().decode(errors="replace")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.02)
