@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -122,7 +123,10 @@ class Sink(sink_pb2_grpc.SinkServiceServicer):
             yield answer
             last = answer
             async with self._changed:
-                await self._changed.wait_for(lambda last=last: self.answer is not last)
+                await self._changed.wait_for(functools.partial(self._is_new, last))
+
+    def _is_new(self, last: object) -> bool:
+        return self.answer is not last
 
     async def _enter(self, context: Context) -> None:
         self.tokens.append(str(dict(context.invocation_metadata() or ()).get("authorization")))

@@ -112,19 +112,20 @@ class StigmerServer(command_pb2_grpc.WorkflowRunnerCommandControllerServicer):
         self.calls.append((request.workflow_execution_id, request.sequence_number))
         self._notify()
         metadata = dict(context.invocation_metadata() or ())
-        if metadata.get("authorization") != f"Bearer {self.api_key}":
+        authorization = str(metadata.get("authorization"))
+        if authorization != f"Bearer {self.api_key}":
             self.unauthenticated += 1
             self._notify()
             # It quotes what it was given, as careless servers do.
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, f"bad credentials: {metadata.get('authorization')}")
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, f"bad credentials: {authorization}")
         if behaviour.seconds:
             await asyncio.sleep(behaviour.seconds)
         if behaviour.mode == "hang":
             await asyncio.Event().wait()
         if behaviour.mode == "status":
-            await context.abort(grpc.StatusCode[behaviour.code], f"{behaviour.message}, {metadata.get('authorization')}")
+            await context.abort(grpc.StatusCode[behaviour.code], f"{behaviour.message}, {authorization}")
         if behaviour.mode == "refuse":
-            return ProgressAckResponse(success=False, message=f"{behaviour.message}, {metadata.get('authorization')}")
+            return ProgressAckResponse(success=False, message=f"{behaviour.message}, {authorization}")
         self._record(request)
         if behaviour.mode == "drop":
             if self._cut is None or self._cut.done():

@@ -40,6 +40,7 @@ BATCH_BYTES = 1024 * 1024
 LARGEST_OUTPUT_BYTES = 256 * 1024
 LARGEST_EVENT_BYTES = 512 * 1024
 BATCH_SECONDS = 0.1
+"""How long a task event waits for company; events of the workflow and answers do not wait."""
 STREAM_SECONDS = 900.0
 """Streams are dialled again at this age, give or take: with the token as it is then, to whoever is the operator then."""
 FIRST_ANSWER_SECONDS = 15.0
@@ -98,6 +99,7 @@ class Reporter:
         on_desired_state: Callable[[DesiredState], None],
         counts: Callable[[], TaskCounts],
         max_buffered: int = 1000,
+        batch_seconds: float = BATCH_SECONDS,
     ) -> None:
         """`endpoint` is HOST:PORT, spoken to over TLS with `ca_pem` as the only root. The token file is read again
         at every dial. `on_desired_state` is called in the event loop for every state that differs from the one
@@ -108,6 +110,7 @@ class Reporter:
         self._counts = counts
         self._workflow_name = workflow_name
         self._buffer = Buffer(most=max_buffered)
+        self._batch_seconds = batch_seconds
         self._recorded = 0
         self._control: sink_pb2.ControlResult | None = None
         self._control_sent = True
@@ -130,7 +133,7 @@ class Reporter:
         if event.type not in _BATCHED or self._buffer.unsent >= BATCH_EVENTS:
             self._wake.set()
         elif self._timer is None and self._loop is not None:
-            self._timer = self._loop.call_later(BATCH_SECONDS, self._time_to_send)
+            self._timer = self._loop.call_later(self._batch_seconds, self._time_to_send)
 
     def control_result(self, generation: int, result: str, reason: str = "") -> None:
         """Answer a desired state: `result` is accepted, applied or refused. The newest answer is told at once."""

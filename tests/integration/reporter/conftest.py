@@ -32,7 +32,9 @@ async def sink(authority: Authority) -> AsyncIterator[Sink]:
 class Pod:
     """A reporter, and what a run would give it."""
 
-    def __init__(self, sink: Sink, ca: bytes, token_file: Path, *, max_buffered: int = 1000) -> None:
+    def __init__(
+        self, sink: Sink, ca: bytes, token_file: Path, *, max_buffered: int = 1000, batch_seconds: float = 0.1
+    ) -> None:
         self.desired: list[DesiredState] = []
         self._heard = asyncio.Event()
         self.counts = TaskCounts()
@@ -48,6 +50,7 @@ class Pod:
             on_desired_state=self._hear,
             counts=lambda: self.counts,
             max_buffered=max_buffered,
+            batch_seconds=batch_seconds,
         )
 
     def _hear(self, desired: DesiredState) -> None:

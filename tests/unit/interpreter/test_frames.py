@@ -202,7 +202,7 @@ def test_values_that_frames_share_are_written_once() -> None:
 
 def test_every_kind_of_state_survives_being_written() -> None:
     body = ListFrame([1], position=1, visits={0: 2, 1: 1})
-    states = [
+    states: list[ListFrame | Wait | Loop | Attempts] = [
         Wait(START),
         Loop([1, 2], {"d": 1}, 1, body),
         Attempts(START, 3, START, body),
