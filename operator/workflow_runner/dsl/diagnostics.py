@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, TypeAlias
 
 from workflow_runner.dsl.templates import NOWHERE, Position
@@ -18,6 +19,8 @@ MOST = 50
 """At most this many diagnostics of one document are kept."""
 
 _LONGEST_MESSAGE = 500
+_LONGEST_NAME = 80
+_MOST_NAMES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,18 @@ class Findings:
         found = Diagnostic(severity, code, message, self.file, position.line, position.column, pointer)
         if len(self._found) < 20 * MOST or severity == "error":
             self._found.setdefault((position.line, position.column, pointer, code, message), found)
+
+    def hint(self, name: str, known: Iterable[str]) -> str:
+        """`: did you mean 'x'?` for the known name that is closest, or nothing.
+
+        Only for the first mistakes of a document and for names that a person may have typed: comparing is slow.
+        """
+        if len(self._found) >= MOST or len(name) > _LONGEST_NAME:
+            return ""
+        from difflib import get_close_matches  # only a document with mistakes pays for this import
+
+        close = get_close_matches(name, [other for other in islice(known, _MOST_NAMES) if len(other) <= _LONGEST_NAME], n=1)
+        return f": did you mean {close[0]!r}?" if close else ""
 
     @property
     def failed(self) -> bool:

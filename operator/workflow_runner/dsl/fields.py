@@ -44,6 +44,9 @@ STANDARD_VARIABLES: Scope = TASK_EXPORT
 ANYWHERE: Scope = frozenset({"*"})
 """For reusable parts as such: their variables are those of the tasks that use them, for which they are read again."""
 
+LONGEST_EXPRESSION = 16 * 1024
+"""Characters of one expression; compiling takes time that grows with their square."""
+
 _WHOLE = re.compile(r"(\s*\$\{)(.*)\}\s*", re.DOTALL)
 _IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z_0-9]*")
 
@@ -62,8 +65,8 @@ _TYPE_NAMES: Mapping[type, str] = {
 class Fields:
     """One document being read. `secrets` are the declared ones; `expressions` all that were found so far.
 
-    `errors` and `retries` are the nodes of the reusable parts, read anew for each task that uses them, since the
-    variables they may use are those of that task.
+    `errors` and `retries` are the nodes of the reusable parts; `read_errors` and `read_retries` what they become
+    among the variables that are available where they are used.
     """
 
     findings: Findings
@@ -71,8 +74,8 @@ class Fields:
     errors: dict[str, tuple[str, Node]] = field(default_factory=dict)
     retries: dict[str, tuple[str, Node]] = field(default_factory=dict)
     expressions: list[Expression] = field(default_factory=list)
-    read_errors: dict[str, ErrorDefinition] = field(default_factory=dict)
-    read_retries: dict[str, RetryPolicy] = field(default_factory=dict)
+    read_errors: dict[tuple[str, Scope], ErrorDefinition | None] = field(default_factory=dict)
+    read_retries: dict[tuple[str, Scope], RetryPolicy | None] = field(default_factory=dict)
 
     def members(
         self,
@@ -95,7 +98,7 @@ class Fields:
             elif name in known:
                 found[name] = (place, child)
             else:
-                hint = did_you_mean(name, (*known, *later))
+                hint = self.findings.hint(name, (*known, *later))
                 self.findings.error("property.unknown", f"{what} has no {name!r}{hint}", place, key)
         for name in required:
             if name not in node.members:
@@ -140,7 +143,7 @@ class Fields:
         text = self.string(found, what)
         if found is None or text is None or text in choices:
             return text
-        hint = did_you_mean(text, choices) or f": it is one of {', '.join(choices)}"
+        hint = self.findings.hint(text, choices) or f": it is one of {', '.join(choices)}"
         self.findings.error("property.bad-value", f"{what} cannot be {text!r}{hint}", found[0], found[1].position)
         return None
 
@@ -243,6 +246,10 @@ class Fields:
     def _expression(self, source: str, offset: int, pointer: str, node: Node, scope: Scope) -> Expression | None:
         exact = node.exact is not None
         position = Position(node.exact.line, node.exact.column + offset) if node.exact else node.position
+        if len(source) > LONGEST_EXPRESSION:
+            message = f"the expression has {len(source)} characters, more than {LONGEST_EXPRESSION}"
+            self.findings.error("expression.too-long", message, pointer, position)
+            return None
         if not source.strip():
             self.findings.error("expression.invalid", "the expression is empty", pointer, position)
             return None
@@ -262,7 +269,7 @@ class Fields:
         needed = self.secrets if said.secrets is None else tuple(sorted(said.secrets))
         for name in needed:
             if name not in self.secrets:
-                hint = did_you_mean(name, self.secrets) or ": list it under use.secrets"
+                hint = self.findings.hint(name, self.secrets) or ": list it under use.secrets"
                 message = f"the secret {name!r} is not declared{hint}"
                 self.findings.error("secret.undeclared", message, pointer, at(source.find(name, source.find("secrets"))))
         expression = Expression(
@@ -301,14 +308,6 @@ def _several(inner: str) -> bool:
     except NotTokens:
         return True
     return False
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`: did you mean 'x'?` for the known name that is closest, or nothing."""
-    from difflib import get_close_matches  # only a document with mistakes pays for this import
-
-    close = get_close_matches(name, tuple(known), n=1, cutoff=0.6)
-    return f": did you mean {close[0]!r}?" if close else ""
 
 
 def type_name(value: Json) -> str:

@@ -15,7 +15,7 @@ from workflow_runner.dsl.diagnostics import Findings
 from workflow_runner.dsl.fields import ANYWHERE, WORKFLOW_INPUT, WORKFLOW_OUTPUT, Fields, Found, child
 from workflow_runner.dsl.model import DocumentInfo, TaskList, Use, Workflow
 from workflow_runner.dsl.nodes import InvalidText, Node, NotJson, items, node_of
-from workflow_runner.dsl.read_errors import error_definition, retry_policy
+from workflow_runner.dsl.read_errors import error_definition, retry_definition
 from workflow_runner.dsl.read_tasks import read_list
 from workflow_runner.dsl.templates import Template
 from workflow_runner.dsl.text_reader import read_text
@@ -145,7 +145,7 @@ def _use(fields: Fields, found: Found) -> Use:
     fields.errors = _named(fields, parts.get("errors"), "errors")
     fields.retries = _named(fields, parts.get("retries"), "retries")
     errors = {name: error_definition(fields, entry, ANYWHERE, name) for name, entry in fields.errors.items()}
-    retries = {name: retry_policy(fields, entry, ANYWHERE) for name, entry in fields.retries.items()}
+    retries = {name: retry_definition(fields, entry, ANYWHERE, name) for name, entry in fields.retries.items()}
     return Use(
         errors={name: error for name, error in errors.items() if error is not None},
         retries={name: retry for name, retry in retries.items() if retry is not None},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from workflow_runner.dsl.fields import Fields, Found, Scope, child, did_you_mean
+from workflow_runner.dsl.fields import Fields, Found, Scope, child
 from workflow_runner.dsl.model import Backoff, Duration, ErrorDefinition, ErrorFilter, RetryPolicy
 from workflow_runner.dsl.nodes import Node
 from workflow_runner.dsl.templates import Literal
@@ -26,11 +26,14 @@ def raised_error(fields: Fields, found: tuple[str, Node] | None, scope: Scope) -
         return error_definition(fields, found, scope)
     name = node.json
     if name not in fields.errors:
-        hint = did_you_mean(name, fields.errors) or ": define it under use.errors"
+        hint = fields.findings.hint(name, fields.errors) or ": define it under use.errors"
         message = f"there is no error {name!r}{hint}"
         fields.findings.error("reference.unknown-error", message, pointer, node.position)
         return None
-    return error_definition(fields, fields.errors[name], scope, name)
+    key = (name, scope)
+    if key not in fields.read_errors:
+        fields.read_errors[key] = error_definition(fields, fields.errors[name], scope, name)
+    return fields.read_errors[key]
 
 
 def error_definition(fields: Fields, found: tuple[str, Node], scope: Scope, name: str | None = None) -> ErrorDefinition | None:
@@ -82,19 +85,29 @@ def _constant(fields: Fields, found: Found, name: str) -> str | None:
 
 
 def retry_policy(fields: Fields, found: tuple[str, Node] | None, scope: Scope) -> RetryPolicy | None:
-    """A retry policy: an object, or the name of one under `use.retries`."""
+    """The retry policy of a `catch`: an object, or the name of one under `use.retries`."""
     if found is None:
         return None
     pointer, node = found
-    name: str | None = None
-    if isinstance(node.json, str):
-        name = node.json
-        if name not in fields.retries:
-            hint = did_you_mean(name, fields.retries) or ": define it under use.retries"
-            message = f"there is no retry policy {name!r}{hint}"
-            fields.findings.error("reference.unknown-retry", message, pointer, node.position)
-            return None
-        pointer, node = fields.retries[name]
+    if not isinstance(node.json, str):
+        return retry_definition(fields, found, scope)
+    name = node.json
+    if name not in fields.retries:
+        hint = fields.findings.hint(name, fields.retries) or ": define it under use.retries"
+        message = f"there is no retry policy {name!r}{hint}"
+        fields.findings.error("reference.unknown-retry", message, pointer, node.position)
+        return None
+    key = (name, scope)
+    if key not in fields.read_retries:
+        fields.read_retries[key] = retry_definition(fields, fields.retries[name], scope, name)
+    return fields.read_retries[key]
+
+
+def retry_definition(fields: Fields, found: tuple[str, Node], scope: Scope, name: str | None = None) -> RetryPolicy | None:
+    """A retry policy as it is defined."""
+    pointer, node = found
+    if not fields.expect(node, pointer, dict, "a retry policy"):
+        return None
     known = ("when", "exceptWhen", "delay", "backoff", "limit", "jitter")
     parts = fields.members(node, pointer, known, what="a retry policy")
     limit = _inner(fields, parts, "limit", ("attempt", "duration"))

@@ -15,7 +15,6 @@ from workflow_runner.dsl.fields import (
     Place,
     Scope,
     child,
-    did_you_mean,
     type_name,
 )
 from workflow_runner.dsl.model import (
@@ -105,7 +104,7 @@ def _kind(fields: Fields, name: str, node: Node, pointer: str) -> str | None:
         message = f"the task {name!r} is several tasks at once: {', '.join(kinds)}"
         fields.findings.error("task.many-kinds", message, pointer, node.position)
         return None
-    hint = next((hint for key in node.members if (hint := did_you_mean(key, KINDS))), "")
+    hint = next((hint for key in node.members if (hint := fields.findings.hint(key, KINDS))), "")
     message = f"the task {name!r} has none of {', '.join(KINDS)}{hint}"
     fields.findings.error("task.no-kind", message, pointer, node.position)
     return None

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from workflow_runner.dsl.diagnostics import Findings
-from workflow_runner.dsl.fields import did_you_mean
 from workflow_runner.dsl.model import (
     CONTINUE,
     DIRECTIVES,
@@ -33,6 +32,7 @@ class _Validation:
     def __init__(self, workflow: Workflow, findings: Findings) -> None:
         self._workflow = workflow
         self._findings = findings
+        self._names = {task.name for task in workflow.tasks()}
 
     def check(self, tasks: TaskList) -> None:
         """One list of tasks, and the lists inside it."""
@@ -54,9 +54,8 @@ class _Validation:
     def _check_target(self, task: Task, tasks: TaskList, target: str, pointer: str) -> None:
         if target in DIRECTIVES or tasks.index_of(target) is not None:
             return
-        hint = did_you_mean(target, (*(other.name for other in tasks), *sorted(DIRECTIVES)))
-        elsewhere = any(other.name == target for other in self._workflow.tasks())
-        if elsewhere:
+        hint = self._findings.hint(target, (*sorted(DIRECTIVES), *(other.name for other in tasks)))
+        if target in self._names:
             hint = ": a task of that name is in another list, where `then` cannot go"
         message = f"then: {target!r} is no task of the list that {task.name!r} is in{hint}"
         self._findings.error("then.unknown-target", message, pointer, self._value(pointer))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workflow_runner.dsl.diagnostics import Diagnostic, Findings
-from workflow_runner.dsl.fields import STANDARD_VARIABLES, did_you_mean
+from workflow_runner.dsl.fields import STANDARD_VARIABLES
 from workflow_runner.dsl.loader import load_node, load_text
 from workflow_runner.dsl.model import Workflow
 from workflow_runner.dsl.templates import Expression, Position
@@ -52,11 +52,11 @@ def _compile(expression: Expression, findings: Findings) -> None:
             message = f"jq cannot compile this expression: {error}"
             findings.error("expression.invalid", message, expression.pointer, position)
         else:
-            message = f"${undefined[1]} is not available here{_hint(undefined[1], expression)}"
+            message = f"${undefined[1]} is not available here{_hint(undefined[1], findings)}"
             findings.error("expression.unknown-variable", message, expression.pointer, position)
 
 
-def _hint(name: str, expression: Expression) -> str:
+def _hint(name: str, findings: Findings) -> str:
     if name in STANDARD_VARIABLES:
         return ": see docs/language.md for what is available where"
-    return did_you_mean(name, STANDARD_VARIABLES) or ": a loop or a catch around it, or `as`, would have to define it"
+    return findings.hint(name, STANDARD_VARIABLES) or ": a loop or a catch around it, or `as`, would have to define it"

@@ -11,6 +11,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,7 +136,8 @@ def program_for(expression: Expression) -> Program:
     key = expression.key
     program = _programs.get(key)
     if program is not None:
-        _programs.move_to_end(key)
+        with suppress(KeyError):  # another thread may have forgotten it this moment
+            _programs.move_to_end(key)
         return program
     source, variables = expression.source, expression.variables
     path = read_path(source)

@@ -68,6 +68,7 @@ async def test_events_of_the_workflow_and_answers_do_not_wait_for_company(
         await sink.until(functools.partial(_has, sink, pod.made))
         pod.reporter.control_result(generation, "applied", "why")
         await sink.until(functools.partial(_answered, sink, generation))
+    assert (sink.batches[-1].control.result, sink.batches[-1].control.reason) == ("applied", "why")
     await pod.reporter.close()
 
 
@@ -81,7 +82,6 @@ def _dialled(sink: Sink, streams: int) -> bool:
 
 def _answered(sink: Sink, generation: int) -> bool:
     return sink.batches[-1].control.generation == generation
-    assert (sink.batches[-1].control.result, sink.batches[-1].control.reason) == ("applied", "why")
     return None
 
 

@@ -303,6 +303,11 @@ EXPRESSIONS = _bodies(
             "do:\n  - a: {if: .x +, set: {x: 1}}\n",
             [(3, 13, "expression.invalid", "syntax error")],
         ),
+        (
+            "a program without measure",
+            f"do:\n  - a: {{set: {{x: '${{ .a{' | .a' * 4000} }}'}}}}\n",
+            [(3, 21, "expression.too-long", "20004 characters, more than 16384")],
+        ),
         ("an empty program", "do:\n  - a: {set: {x: '${ }'}}\n", [(3, 21, "expression.invalid", "empty")]),
         (
             "brackets that do not match",

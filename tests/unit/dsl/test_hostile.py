@@ -13,6 +13,7 @@ from tests.unit.dsl.cases import HEADER
 
 from workflow_runner.dsl.diagnostics import DocumentErrors
 from workflow_runner.dsl.loader import load, load_object
+from workflow_runner.expressions.documents import read_document
 
 LAUGHS = "a0: &a0 [lol, lol]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 1}]\n" for n in range(1, 30))
 LONG_TEXT = f"a: &a {'x' * 100_000}\nb: [{', '.join(['*a'] * 100)}]\n"
@@ -44,6 +45,22 @@ def test_it_is_refused_quickly_and_where_it_is(source: str | bytes, code: str, l
     assert time.monotonic() - started < 5
     assert (caught.value.diagnostics[0].code, caught.value.diagnostics[0].line) == (code, line)
     assert len(str(caught.value)) < 1000
+
+
+MANY = 9_000
+WRONG_JUMPS = "do:\n" + "".join(f"  - task-{n}: {{set: {{x: 1}}, then: tusk-{n}}}\n" for n in range(MANY))
+WRONG_MEMBERS = "do:\n  - a:\n      set: {x: 1}\n" + "".join(f"      outputs{n}: 1\n" for n in range(3 * MANY))
+RAISED = f"use: {{errors: {{e: {{type: 'http://e', status: 1, detail: '${{ .a{' | .a' * 3000} }}'}}}}}}\ndo:\n"
+RAISED += "".join(f"  - t{n}: {{raise: {{error: e}}}}\n" for n in range(MANY)) + "  - t0: 1\n"
+
+
+@pytest.mark.parametrize("body", [WRONG_JUMPS, WRONG_MEMBERS, RAISED], ids=["jumps", "members", "a long error raised often"])
+def test_a_great_many_mistakes_are_told_quickly(body: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(DocumentErrors) as caught:
+        read_document(HEADER + body)
+    assert time.monotonic() - started < 10
+    assert len(caught.value.diagnostics) <= 50
 
 
 def test_bytes_that_are_no_text_are_told_where() -> None:
