@@ -82,7 +82,6 @@ def _dialled(sink: Sink, streams: int) -> bool:
 
 def _answered(sink: Sink, generation: int) -> bool:
     return sink.batches[-1].control.generation == generation
-    return None
 
 
 async def test_a_fast_loop_is_sent_in_full_batches(pod: Pod, sink: Sink) -> None:
