@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from workflow_runner.dsl.diagnostics import Findings
 from workflow_runner.dsl.model import (
     CONTINUE,
@@ -54,7 +56,7 @@ class _Validation:
     def _check_target(self, task: Task, tasks: TaskList, target: str, pointer: str) -> None:
         if target in DIRECTIVES or tasks.index_of(target) is not None:
             return
-        hint = self._findings.hint(target, (*sorted(DIRECTIVES), *(other.name for other in tasks)))
+        hint = self._findings.hint(target, chain(sorted(DIRECTIVES), (other.name for other in tasks)))
         if target in self._names:
             hint = ": a task of that name is in another list, where `then` cannot go"
         message = f"then: {target!r} is no task of the list that {task.name!r} is in{hint}"

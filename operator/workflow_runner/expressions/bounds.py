@@ -40,10 +40,11 @@ _PLAIN = frozenset(
 )
 _ITERATING = frozenset(
     """
-    map map_values with_entries paths transpose contains inside index rindex indices IN INDEX any all join group_by sort_by
-    unique_by max_by min_by tostream
+    map map_values with_entries paths transpose contains inside index rindex indices IN INDEX any all join tostream
     """.split()  # noqa: SIM905 - as above
 )
+_COMPARING = frozenset({"group_by", "sort_by", "unique_by", "max_by", "min_by"})
+# their argument can be as large as all the data for each element, and is compared with the others'
 _GROWING = {"tojson": 6, "tostring": 6, "implode": 6, "strftime": 16, "strptime": 16}
 _ASSIGNMENTS = frozenset({"=", "|=", "+=", "-=", "*=", "/=", "%=", "//=", "?//="})
 _FORMAT_GROWTH = 9  # @uri: three characters for each byte of a character
@@ -125,6 +126,8 @@ class _Cost:
             self._end_stretch()
         elif name in _ITERATING:
             self.iterators += 1
+        elif name in _COMPARING:
+            self.iterators += 2
         elif name in _GROWING:
             self._multiply(_GROWING[name])
         elif name not in _PLAIN and name not in _KEYWORDS and name != "split":

@@ -80,9 +80,7 @@ async def test_who_no_longer_waits_holds_nobody_up(worker: JqWorker) -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    started = time.monotonic()
-    assert await worker.evaluate(request(". + 1")) == 42
-    assert time.monotonic() - started < 20
+    assert await asyncio.wait_for(worker.evaluate(request(". + 1")), 60) == 42
 
 
 async def test_callers_wait_their_turn_and_get_their_own_answers(worker: JqWorker) -> None:

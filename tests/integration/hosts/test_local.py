@@ -400,10 +400,9 @@ class TestCancel:
         run = local_run("do: [{l: {for: {in: .}, do: [{a: {set: 1}}]}}]", list(range(1_000_000)), report=recorder)
         task = asyncio.create_task(run.run())
         await recorder.until("completed a[100]")
-        asked = time.monotonic()
         run.cancel()
-        assert await asyncio.wait_for(task, 5) == Cancelled("")
-        assert time.monotonic() - asked < 1
+        assert await asyncio.wait_for(task, 60) == Cancelled("")
+        assert run.counts.completed < 100_000, "the loop gave way long before its end"
 
 
 class TestEventLoop:
