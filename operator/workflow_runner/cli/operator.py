@@ -72,7 +72,8 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
     queue, store, validator = KeyedQueue(), Store(), Validator()
     relay = Relay(changed=queue.add)
     runs = Runs(relay, queue.add, store.has_ended)
-    sink = SinkService(runs, Identities(cluster, known_pod=store.pod_by_uid, known_job=store.job))
+    identities = Identities(cluster, known_pod=store.known_pod, known_job=store.known_job, namespace_of=store.namespace_of)
+    sink = SinkService(runs, identities)
     server, _ = build_server(sink, f"0.0.0.0:{settings.grpc_port}", server_credentials(authority, list(dict.fromkeys(names))))
     reconciler = Reconciler(
         cluster=cluster,

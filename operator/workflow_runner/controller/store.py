@@ -5,29 +5,40 @@ Filled by handlers, read by the reconciler. Objects are kept without managedFiel
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 from workflow_runner.crd import group
 from workflow_runner.crd.execution import TERMINAL_PHASES
 
 Json = dict[str, Any]
+Family = tuple[str, str]
+"""(namespace, uid of the execution that the label names)"""
+
+GONE_KEPT = 10_000
 
 
 class Store:
-    """Executions by uid; runners by name; Jobs and pods by the execution they belong to."""
+    """Executions by uid; runners by name; Jobs and pods by the execution that their label names."""
 
     def __init__(self) -> None:
         self.executions: dict[str, Json] = {}
         self.runners: dict[tuple[str, str], Json] = {}
-        self._jobs: dict[str, dict[str, Json]] = {}
-        self._pods: dict[str, dict[str, Json]] = {}
+        self._jobs: dict[Family, dict[str, Json]] = {}
+        self._pods: dict[Family, dict[str, Json]] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
 
     def see_execution(self, resource: Json, *, deleted: bool) -> None:
         """Takes in an execution, unless a newer one is known (our own writes come back late)."""
         uid = resource["metadata"]["uid"]
         if deleted:
             self.executions.pop(uid, None)
+            self._gone[uid] = None
+            while len(self._gone) > GONE_KEPT:
+                self._gone.popitem(last=False)
             return
+        if uid in self._gone:
+            return  # the answer to a write of ours that came after the news of the deletion
         known = self.executions.get(uid)
         if known is None or _version(known) <= _version(resource):
             self.executions[uid] = _slim(resource)
@@ -53,28 +64,41 @@ class Store:
         """Takes in a pod; the uid of its execution."""
         return _keep(self._pods, resource, deleted)
 
-    def job(self, execution_uid: str, name: str) -> Json | None:
-        """The execution's Job of that name."""
-        return self._jobs.get(execution_uid, {}).get(name)
+    def job(self, execution: Json, name: str) -> Json | None:
+        """The execution's own Job of that name: labels are anybody's to write, an owner's uid in its namespace is not."""
+        metadata = execution["metadata"]
+        job = self._jobs.get((metadata["namespace"], metadata["uid"]), {}).get(name)
+        return job if job is not None and is_controlled_by(job, metadata["uid"]) else None
 
-    def newest_pod(self, execution_uid: str, job: str) -> Json | None:
-        """The pod that the Job made last."""
-        pods = [
-            pod
-            for pod in self._pods.get(execution_uid, {}).values()
-            if any(
-                owner.get("kind") == "Job" and owner.get("name") == job for owner in pod["metadata"].get("ownerReferences", [])
-            )
-        ]
-        return max(pods, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]), default=None)
+    def newest_pod(self, execution: Json, job: Json | None) -> Json | None:
+        """The pod that this Job made last."""
+        if job is None:
+            return None
+        metadata = execution["metadata"]
+        pods = self._pods.get((metadata["namespace"], metadata["uid"]), {}).values()
+        own = [pod for pod in pods if is_controlled_by(pod, job["metadata"]["uid"])]
+        return max(own, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]), default=None)
 
-    def pod_by_uid(self, uid: str) -> Json | None:
+    def known_pod(self, namespace: str, uid: str) -> Json | None:
         """A pod of any execution by its own uid."""
-        for pods in self._pods.values():
+        for (where, _), pods in self._pods.items():
             for pod in pods.values():
-                if pod["metadata"]["uid"] == uid:
+                if where == namespace and pod["metadata"]["uid"] == uid:
                     return pod
         return None
+
+    def known_job(self, namespace: str, uid: str) -> Json | None:
+        """A Job of any execution by its own uid."""
+        for (where, _), jobs in self._jobs.items():
+            for job in jobs.values():
+                if where == namespace and job["metadata"]["uid"] == uid:
+                    return job
+        return None
+
+    def namespace_of(self, execution_uid: str) -> str | None:
+        """Where an execution is; None for one that is not known."""
+        resource = self.executions.get(execution_uid)
+        return None if resource is None else str(resource["metadata"]["namespace"])
 
     def executions_for_runner(self, name: str) -> list[str]:
         """Uids of executions that name a runner so, wherever it is."""
@@ -85,16 +109,22 @@ class Store:
         ]
 
 
-def _keep(kept: dict[str, dict[str, Json]], resource: Json, deleted: bool) -> str | None:
+def is_controlled_by(resource: Json, uid: str) -> bool:
+    """Whether the object's controller is the one with this uid."""
+    return any(owner.get("controller") and owner.get("uid") == uid for owner in resource["metadata"].get("ownerReferences", []))
+
+
+def _keep(kept: dict[Family, dict[str, Json]], resource: Json, deleted: bool) -> str | None:
     metadata = resource["metadata"]
     uid: str | None = (metadata.get("labels") or {}).get(group.LABEL_EXECUTION_UID)
     if uid is None:
         return None
-    family = kept.setdefault(uid, {})
+    place = (metadata["namespace"], uid)
+    family = kept.setdefault(place, {})
     if deleted:
         family.pop(metadata["name"], None)
         if not family:
-            del kept[uid]
+            del kept[place]
     else:
         family[metadata["name"]] = _slim(resource)
     return uid

@@ -18,6 +18,7 @@ from workflow_runner.dsl.diagnostics import DocumentErrors
 from workflow_runner.errors import InvalidInput
 from workflow_runner.expressions.documents import read_document
 from workflow_runner.launchers.payload import Payload, pack, spec_digest
+from workflow_runner.reconcile.bounds import bounded_error
 from workflow_runner.reconcile.observed import Accepted, Refused
 
 Json = dict[str, Any]
@@ -111,7 +112,5 @@ def _joined(lines: list[str]) -> str:
 
 
 def _refused(title: str, detail: str, code: str, *, instance: str = "", error_type: str = CONFIGURATION_ERROR) -> Refused:
-    error: Json = {"type": error_type, "status": 400, "title": title, "detail": detail, "code": code}
-    if instance:
-        error["instance"] = instance
-    return Refused(error, detail)
+    error = {"type": error_type, "status": 400, "title": title, "detail": detail, "code": code, "instance": instance}
+    return Refused(bounded_error(error), detail)

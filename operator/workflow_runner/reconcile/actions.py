@@ -58,9 +58,16 @@ class DeleteJob:
 
 @dataclass(frozen=True, slots=True)
 class WriteStatus:
-    """Make status what this is (whole); `plan` is asked again afterwards when `again`."""
+    """Make status what this is, whole."""
 
     status: Json
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCallback:
+    """Make status.callback what this is, and touch nothing else of an ended run's status."""
+
+    callback: Json
 
 
 @dataclass(frozen=True, slots=True)

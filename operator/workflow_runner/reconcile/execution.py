@@ -24,12 +24,24 @@ from workflow_runner.reconcile.actions import (
     RecordEvent,
     RemoveFinalizer,
     SetDesired,
+    WriteCallback,
     WriteStatus,
 )
+from workflow_runner.reconcile.bounds import fitted
 from workflow_runner.reconcile.job_end import job_end, job_missing
 from workflow_runner.reconcile.live import End
 from workflow_runner.reconcile.observed import Accepted, Observed, Refused
-from workflow_runner.reconcile.status import desired_of, ended, followed, in_progress, pinned, requested_at, with_callback
+from workflow_runner.reconcile.status import (
+    callback_of,
+    desired_of,
+    ended,
+    followed,
+    in_progress,
+    pinned,
+    requested_at,
+    snapshot_of,
+)
+from workflow_runner.reconcile.timestamps import from_text
 
 Json = dict[str, Any]
 
@@ -42,6 +54,7 @@ DELIVERY_BEFORE_WRITE = timedelta(milliseconds=200)
 RUNNING_BEFORE_WRITE = timedelta(milliseconds=150)
 """How long a run runs before status says so: what is over by then is told by its end, in one write."""
 RUNNER_MISSING_RETRY = 30.0
+RUNNER_MAY_COME = timedelta(seconds=3)
 LAUNCH_RETRY = 5.0
 
 NORMAL, WARNING = "Normal", "Warning"
@@ -62,8 +75,12 @@ def plan(o: Observed) -> Plan:
     ):
         decision = policy(o)
         if decision is not None:
-            return decision
+            return Plan(tuple(_fitted(action) for action in decision.actions), decision.again_after)
     return Plan()
+
+
+def _fitted(action: Action) -> Action:
+    return WriteStatus(fitted(action.status)) if isinstance(action, WriteStatus) else action
 
 
 def being_deleted(o: Observed) -> Plan | None:
@@ -76,7 +93,7 @@ def being_deleted(o: Observed) -> Plan | None:
         stop = _stop(o, "the WorkflowExecution was deleted")
         if stop is not None:
             return stop
-    ended_at = o.live.end.time if o.live is not None and o.live.end is not None else o.now
+    ended_at = min(o.live.end.time, o.now) if o.live is not None and o.live.end is not None else o.now
     if o.delivery is not None and o.delivery.pending and o.now - max(ended_at, requested_at(o)) < DELIVERY_AFTER_DELETE:
         return Plan(again_after=0.5)
     remove: tuple[Action, ...] = (DeleteJob(o.job["metadata"]["name"]),) if o.job is not None else ()
@@ -87,16 +104,20 @@ def already_ended(o: Observed) -> Plan | None:
     """An ended run only waits until Stigmer has heard of it all."""
     if o.status.get("phase") not in TERMINAL_PHASES:
         return None
-    if o.live is None:
-        return Plan()
-    status = with_callback(o, o.live, dict(o.status))
     pending = o.delivery is not None and o.delivery.pending > 0
-    if status != o.status:
-        wait = _until_next_write(o) if pending else 0.0
-        if wait > 0:
-            return Plan(again_after=wait)
-        return Plan((WriteStatus(status),) if pending else (WriteStatus(status), ForgetRun()))
-    return Plan() if pending else Plan((ForgetRun(),))
+    actions: list[Action] = []
+    if o.live is not None:
+        callback = callback_of(o, o.live)
+        if callback != o.status.get("callback"):
+            wait = _until_next_write(o) if pending else 0.0
+            if wait > 0:
+                return Plan(again_after=wait)
+            actions.append(WriteCallback(callback))
+    if pending:
+        return Plan(tuple(actions))
+    if group.FINALIZER in o.metadata.get("finalizers", []):
+        actions.append(RemoveFinalizer())  # nothing is left to be cancelled: deletion, even without an operator, may go ahead
+    return Plan((*actions, ForgetRun()) if actions or o.live is not None else ())
 
 
 def write_end(o: Observed) -> Plan | None:
@@ -117,6 +138,8 @@ def write_end(o: Observed) -> Plan | None:
         accepted = ("False", "InvalidDocument", end.message)
     before = dict(o.status)
     before.setdefault("executionId", o.live.execution_id)
+    if o.runner is not None:
+        before.setdefault("runner", snapshot_of(o, o.runner))
     status = ended(o, end, before=followed(o, o.live, before), accepted=accepted)
     kind = WARNING if end.phase == "Failed" else NORMAL
     message = next(item["message"] for item in status["conditions"] if item["type"] == "Completed")
@@ -127,6 +150,8 @@ def cancelled_before_launch(o: Observed) -> Plan | None:
     """Nothing runs, and nothing will."""
     if not o.spec.cancelled or _launched(o):
         return None
+    if _runner_may_come(o):
+        return Plan(again_after=1.0)
     begin: tuple[Action, ...] = (BeginRun(o.uid, 0),) if o.live is None else ()
     return Plan((*begin, EndRun(End("Cancelled", o.now, desired_of(o).reason))))
 
@@ -135,6 +160,8 @@ def refused(o: Observed) -> Plan | None:
     """The document is invalid: the run has failed before anything was started."""
     if not isinstance(o.checked, Refused) or _launched(o):
         return None
+    if _runner_may_come(o):
+        return Plan(again_after=1.0)
     begin: tuple[Action, ...] = (BeginRun(o.uid, 0),) if o.live is None else ()
     return Plan((*begin, EndRun(End("Failed", o.now, o.checked.message, error=o.checked.error))))
 
@@ -161,7 +188,7 @@ def held_before_launch(o: Observed) -> Plan | None:
 
 def launch(o: Observed) -> Plan | None:
     """Pin what is run, then start it; the pin comes first, so that a restart finds the same Job."""
-    if o.job is not None or (_launched(o) and o.status.get("phase") != "Pending") or o.runner is None:
+    if _launched(o) or o.runner is None:
         return None
     if not isinstance(o.checked, Accepted):
         return None
@@ -194,10 +221,10 @@ def follow(o: Observed) -> Plan | None:
     if o.live is None or not _launched(o):
         return None
     desired = desired_of(o)
-    if o.job is None and o.checked is None:
-        return Plan((EndRun(job_missing(o.now)),))
     if desired.state == "Cancel":
         stop = _stop(o, desired.reason)
+    elif o.job is None:
+        return Plan((EndRun(job_missing(o.now)),))
     else:
         end = job_end(o.job, o.pod, o.now)
         stop = Plan((EndRun(end),)) if end is not None else None
@@ -245,7 +272,13 @@ def _container_may_answer(o: Observed) -> bool:
 
 
 def _launched(o: Observed) -> bool:
-    return bool(o.status.get("jobName"))
+    """Whether there is, or was, a Job: one that was pinned but never made can still be held, refused or cancelled."""
+    return o.job is not None or "startTime" in o.status
+
+
+def _runner_may_come(o: Observed) -> bool:
+    """A runner applied together with the execution is waited for: it says who is to hear of an early end."""
+    return o.runner is None and o.now - from_text(o.metadata["creationTimestamp"]) < RUNNER_MAY_COME
 
 
 def _until_next_write(o: Observed) -> float:

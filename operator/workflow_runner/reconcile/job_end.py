@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from workflow_runner.launchers.job import CONTAINER
+from workflow_runner.reconcile.bounds import bounded_error
 from workflow_runner.reconcile.live import End
 from workflow_runner.reconcile.timestamps import from_text
 
@@ -18,19 +19,19 @@ Json = dict[str, Any]
 
 RUNTIME_ERROR = "https://serverlessworkflow.io/spec/1.0.0/errors/runtime"
 _PHASES = ("Completed", "Failed", "Cancelled")
-_OWN_EXIT_CODES = {0, 1, 2, 3, 70}
 
 
 def job_end(job: Json | None, pod: Json | None, now: datetime) -> End | None:
     """The end that Job and pod show, or None while the run may go on.
 
-    A container that left with one of our exit codes has ended the run; any other end of a container
-    is the Job controller's to judge (a drained node's pod is replaced), so its verdict is waited for.
+    A container that left a termination message, or with one of our exit codes, has ended the run; any other
+    end of a container is the Job controller's to judge (a drained node's pod is replaced), so its verdict is
+    waited for.
     """
     terminated = _terminated(pod)
     if terminated is not None:
         message = _message(terminated)
-        if message is not None and terminated.get("exitCode") in _OWN_EXIT_CODES:
+        if message is not None:
             return _from_message(message, _finished_at(terminated, now))
     failed = _condition(job, "Failed")
     complete = _condition(job, "Complete")
@@ -66,7 +67,7 @@ def _terminated(pod: Json | None) -> Json | None:
 def _message(terminated: Json) -> Json | None:
     try:
         message = json.loads(terminated.get("message") or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) and message.get("phase") in _PHASES else None
 
@@ -76,8 +77,8 @@ def _from_message(message: Json, time: datetime) -> End:
     return End(
         phase=message["phase"],
         time=time,
-        message=str(message.get("message") or ""),
-        error=error if isinstance(error, dict) and "type" in error and "status" in error else None,
+        message=str(message.get("message") or "")[:1024],
+        error=bounded_error(error) if isinstance(error, dict) else None,
         output=message.get("output"),
         output_known=message["phase"] != "Completed" or "output" in message,
     )
@@ -100,7 +101,7 @@ def _from_exit(terminated: Json, now: datetime) -> End:
 
 
 def _failed(time: datetime, title: str, detail: str, code: str) -> End:
-    error = {"type": RUNTIME_ERROR, "status": 500, "title": title, "detail": detail[:8192], "code": code}
+    error = bounded_error({"type": RUNTIME_ERROR, "status": 500, "title": title, "detail": detail, "code": code})
     return End("Failed", time, message=f"{title}: {detail}", error=error)
 
 

@@ -15,6 +15,7 @@ from google.protobuf import json_format
 
 from workflow_runner.crd.execution import TERMINAL_PHASES
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2
+from workflow_runner.reconcile.bounds import MAX_DETAIL, MAX_ITERATION, MAX_NAME, MAX_REFERENCE, MAX_TASK_DETAIL, size
 from workflow_runner.reconcile.taskbook import TaskBook, error_to_status
 from workflow_runner.reconcile.timestamps import from_milliseconds, from_text, to_text
 
@@ -24,6 +25,7 @@ MAX_OWED = 50
 MAX_EVENT_OUTPUT = 4096
 """Bytes of JSON; a larger output is in the resource's status only."""
 
+MAX_JUMP = 10**9
 _OWED_TASK_EVENT = "task_failed"
 _ENDS = {"workflow_completed": "Completed", "workflow_failed": "Failed", "workflow_cancelled": "Cancelled"}
 
@@ -125,6 +127,8 @@ class LiveRun:
         """
         if event.sequence_number <= self.source_sequence or self.end is not None:
             return False
+        if event.sequence_number > self.source_sequence + MAX_JUMP:
+            return False  # no run coalesces that much away: whoever counts so is no runner of ours
         self.source_sequence = event.sequence_number
         self.progress = max(self.progress, min(event.task_progress, 100))
         self.tasks.record(event)
@@ -182,15 +186,15 @@ class LiveRun:
     def _owe(self, event: io_pb2.WorkflowProgressEvent) -> None:
         owed: dict[str, Any] = {
             "sequence": self.base_sequence + event.sequence_number,
-            "type": event.event_type,
+            "type": event.event_type[:64],
             "time": to_text(from_milliseconds(event.timestamp_ms)),
         }
         if event.event_type == _OWED_TASK_EVENT:
-            owed |= {"name": event.task_name, "reference": event.task_reference}
+            owed |= {"name": event.task_name[:MAX_NAME], "reference": event.task_reference[:MAX_REFERENCE]}
             if event.task_iteration:
-                owed["iteration"] = event.task_iteration
+                owed["iteration"] = event.task_iteration[:MAX_ITERATION]
             if event.HasField("error"):
-                owed["error"] = error_to_status(event.error)
+                owed["error"] = error_to_status(event.error, detail=MAX_TASK_DETAIL // 2)
         self.owed[owed["sequence"]] = owed
         if len(self.owed) > MAX_OWED:
             expendable = [number for number, item in self.owed.items() if item["type"] == _OWED_TASK_EVENT]
@@ -227,6 +231,9 @@ class LiveRun:
         copy.workflow_execution_id = self.execution_id
         copy.sequence_number = self.base_sequence + event.sequence_number
         copy.attempt = self.attempt
+        copy.message = copy.message[:MAX_DETAIL]
+        if copy.HasField("error"):
+            copy.error.message, copy.error.detail = copy.error.message[:MAX_DETAIL], copy.error.detail[:MAX_DETAIL]
         return copy
 
     def owed_events(self) -> list[io_pb2.WorkflowProgressEvent]:
@@ -282,11 +289,14 @@ def error_from_status(error: dict[str, Any]) -> io_pb2.ErrorDetails:
 def _output(output_json: bytes) -> tuple[bool, Any]:
     try:
         return True, json.loads(output_json)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False, None
 
 
 def set_output(event: io_pb2.WorkflowProgressEvent, output: Any) -> None:
     """Puts a small output into an event for Stigmer; a larger one, or one protobuf cannot hold, stays out."""
-    if len(json.dumps(output)) <= MAX_EVENT_OUTPUT:
-        json_format.ParseDict(output, event.output)
+    try:
+        if size(output) <= MAX_EVENT_OUTPUT:
+            json_format.ParseDict(output, event.output)
+    except (json_format.Error, ValueError, ArithmeticError, RecursionError):
+        event.ClearField("output")

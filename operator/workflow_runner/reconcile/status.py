@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Any
 
+from workflow_runner.reconcile.bounds import representable, size
 from workflow_runner.reconcile.live import Desired, End, LiveRun
 from workflow_runner.reconcile.observed import Accepted, Observed, Runner
 from workflow_runner.reconcile.timestamps import from_text, to_seconds_text, to_text
@@ -66,7 +66,23 @@ def in_progress(
 
 def pinned(o: Observed, runner: Runner, accepted: Accepted, *, job: str, attempt: int) -> Json:
     """What the run keeps to its end, added to a status: document, digest, id, runner."""
-    stigmer = runner.spec.stigmer
+    callback: Json = {"sourceSequence": 0, "baseSequence": 0}
+    if runner.spec.stigmer is not None:
+        callback["deliveredSequence"] = 0
+    return {
+        "workflow": accepted.workflow,
+        "executionId": o.uid,
+        "attempt": attempt,
+        "specDigest": accepted.digest,
+        "runner": snapshot_of(o, runner),
+        "jobName": job,
+        "callback": callback,
+        "progress": 0,
+    }
+
+
+def snapshot_of(o: Observed, runner: Runner) -> Json:
+    """What the runner says now, as the run keeps it (status.runner)."""
     snapshot: Json = {
         "name": runner.name,
         "namespace": runner.namespace,
@@ -76,20 +92,9 @@ def pinned(o: Observed, runner: Runner, accepted: Accepted, *, job: str, attempt
         "mode": runner.spec.launch.mode,
         "image": o.launch.image,
     }
-    callback: Json = {"sourceSequence": 0, "baseSequence": 0}
-    if stigmer is not None:
-        snapshot["stigmer"] = stigmer.model_dump(by_alias=True, exclude_none=True)
-        callback["deliveredSequence"] = 0
-    return {
-        "workflow": accepted.workflow,
-        "executionId": o.uid,
-        "attempt": attempt,
-        "specDigest": accepted.digest,
-        "runner": snapshot,
-        "jobName": job,
-        "callback": callback,
-        "progress": 0,
-    }
+    if runner.spec.stigmer is not None:
+        snapshot["stigmer"] = runner.spec.stigmer.model_dump(by_alias=True, exclude_none=True)
+    return snapshot
 
 
 def followed(o: Observed, live: LiveRun, status: Json) -> Json:
@@ -105,11 +110,12 @@ def followed(o: Observed, live: LiveRun, status: Json) -> Json:
     if live.pod_name:
         status["podName"] = live.pod_name
     status["attempt"] = live.attempt
-    return with_callback(o, live, status)
+    status["callback"] = callback_of(o, live)
+    return status
 
 
-def with_callback(o: Observed, live: LiveRun, status: Json) -> Json:
-    """`status` with the watermarks as they are now."""
+def callback_of(o: Observed, live: LiveRun) -> Json:
+    """The watermarks as they are now, and what Stigmer is owed."""
     callback: Json = {"sourceSequence": live.source_sequence, "baseSequence": live.base_sequence}
     if o.delivery is not None or "deliveredSequence" in (o.status.get("callback") or {}):
         callback["deliveredSequence"] = (o.status.get("callback") or {}).get("deliveredSequence", 0)
@@ -120,8 +126,7 @@ def with_callback(o: Observed, live: LiveRun, status: Json) -> Json:
         owed = [event for number, event in sorted(live.owed.items()) if number > callback["deliveredSequence"]]
         if owed:
             callback["owed"] = owed
-    status["callback"] = callback
-    return status
+    return callback
 
 
 def ended(o: Observed, end: End, *, before: Json, accepted: tuple[str, str, str] | None = None) -> Json:
@@ -163,9 +168,13 @@ def _end_message(end: End) -> str:
 def _place_output(status: Json, end: End) -> tuple[str, str] | None:
     if not end.output_known:
         return "NotReceived", "The workflow completed, but its output did not reach the operator."
-    size = len(json.dumps(end.output).encode())
-    if size > MAX_OUTPUT:
-        return "TooLarge", f"The output has {size:,} bytes; status holds at most {MAX_OUTPUT:,}."
+    if not representable(end.output):
+        return (
+            "NotRepresentable",
+            "The output is nested too deeply, or holds numbers or text that JSON in Kubernetes cannot keep.",
+        )
+    if size(end.output) > MAX_OUTPUT:
+        return "TooLarge", f"The output has {size(end.output):,} bytes; status holds at most {MAX_OUTPUT:,}."
     if end.output is not None:
         status["output"] = end.output
     return None

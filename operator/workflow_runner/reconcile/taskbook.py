@@ -6,6 +6,14 @@ from typing import Any
 
 from workflow_runner.crd.execution import MAX_TASKS
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2
+from workflow_runner.reconcile.bounds import (
+    MAX_DETAIL,
+    MAX_ITERATION,
+    MAX_NAME,
+    MAX_REFERENCE,
+    MAX_TASK_DETAIL,
+    bounded_error,
+)
 from workflow_runner.reconcile.timestamps import from_milliseconds, to_text
 
 MAX_FAILED = 20
@@ -40,9 +48,9 @@ class TaskBook:
         entry = self._entries.get(key)
         if entry is None or (event.event_type == "task_started" and entry["status"] != "Running"):
             self._entries.pop(key, None)
-            entry = {"name": event.task_name, "reference": event.task_reference, "status": status}
+            entry = {"name": event.task_name[:MAX_NAME], "reference": event.task_reference[:MAX_REFERENCE], "status": status}
             if event.task_iteration:
-                entry["iteration"] = event.task_iteration
+                entry["iteration"] = event.task_iteration[:MAX_ITERATION]
             if status != "Skipped":
                 entry["startTime"] = moment
             self._entries[key] = entry
@@ -52,7 +60,7 @@ class TaskBook:
         if status in ("Completed", "Failed", "Skipped"):
             entry["completionTime"] = moment
         if status == "Failed" and event.HasField("error"):
-            entry["error"] = error_to_status(event.error)
+            entry["error"] = error_to_status(event.error, detail=MAX_TASK_DETAIL)
         if len(self._entries) > 2 * MAX_TASKS:
             self._shrink()
 
@@ -72,15 +80,16 @@ class TaskBook:
         return [entry for entry in everything if id(entry) in chosen]
 
 
-def error_to_status(error: io_pb2.ErrorDetails) -> dict[str, Any]:
-    """An event's error as status shows it, cut to what the CRD allows."""
-    result: dict[str, Any] = {"type": error.type[:2048], "status": error.status}
-    for key, value, limit in (
-        ("title", error.message.removesuffix(f": {error.detail}"), 4096),
-        ("detail", error.detail, 8192),
-        ("instance", error.instance, 4096),
-        ("code", error.code, 256),
-    ):
-        if value:
-            result[key] = value[:limit]
-    return result
+def error_to_status(error: io_pb2.ErrorDetails, *, detail: int = MAX_DETAIL) -> dict[str, Any]:
+    """An event's error as status shows it, with at most `detail` characters of detail."""
+    return bounded_error(
+        {
+            "type": error.type,
+            "status": error.status,
+            "title": error.message.removesuffix(f": {error.detail}"),
+            "detail": error.detail,
+            "instance": error.instance,
+            "code": error.code,
+        },
+        detail=detail,
+    )

@@ -16,7 +16,7 @@ from typing import Any
 
 from workflow_runner.cluster import Cluster, NotFound
 from workflow_runner.crd import group
-from workflow_runner.errors import PermissionDenied, Unauthenticated
+from workflow_runner.errors import PermissionDenied, Unauthenticated, Unavailable
 
 Json = dict[str, Any]
 
@@ -44,10 +44,13 @@ class Identities:
         self,
         cluster: Cluster,
         *,
-        known_pod: Callable[[str], Json | None],
+        known_pod: Callable[[str, str], Json | None],
         known_job: Callable[[str, str], Json | None],
+        namespace_of: Callable[[str], str | None],
     ) -> None:
+        """`known_pod` and `known_job` look an object up by (namespace, uid); `namespace_of` says where an execution is."""
         self._cluster = cluster
+        self._namespace_of = namespace_of
         self._known_pod = known_pod
         self._known_job = known_job
         self._cache: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
@@ -87,28 +90,34 @@ class Identities:
         return await self._owner(namespace, pod_names[0], pod_uids[0])
 
     async def _owner(self, namespace: str, pod_name: str, pod_uid: str) -> Caller:
-        pod = self._known_pod(pod_uid)
+        pod = self._known_pod(namespace, pod_uid)
         try:
             if pod is None:
                 pod = await self._cluster.get_pod(namespace, pod_name)
             if pod["metadata"]["uid"] != pod_uid:
                 raise PermissionDenied("the token's pod is gone", code="sink.not-a-run")
-            job_ref = _controller(pod, "Job")
-            job = self._known_job((pod["metadata"].get("labels") or {}).get(group.LABEL_EXECUTION_UID, ""), job_ref["name"])
+            job_ref = _controller(pod, "Job", "batch/v1")
+            job = self._known_job(namespace, job_ref["uid"])
             if job is None:
                 job = await self._cluster.get_job(namespace, job_ref["name"])
         except NotFound as error:
             raise PermissionDenied("the token's pod or its Job is gone", code="sink.not-a-run") from error
         if job["metadata"]["uid"] != job_ref["uid"]:
             raise PermissionDenied("the pod's Job is another one by now", code="sink.not-a-run")
-        execution = _controller(job, group.EXECUTION_KIND)
+        execution = _controller(job, group.EXECUTION_KIND, group.API_VERSION)
+        home = self._namespace_of(execution["uid"])
+        if home is None:
+            raise Unavailable("the run is not known yet", code="sink.unknown-run")
+        if home != namespace:
+            # Owners are only names in the object of whoever may write it: one of another namespace proves nothing.
+            raise PermissionDenied("the pod's Job names an execution of another namespace", code="sink.other-namespace")
         attempt = (job["metadata"].get("labels") or {}).get(group.LABEL_ATTEMPT, "0")
         return Caller(execution["uid"], namespace, pod_name, int(attempt) if attempt.isdigit() else 0)
 
 
-def _controller(resource: Json, kind: str) -> Json:
+def _controller(resource: Json, kind: str, api_version: str) -> Json:
     for owner in resource["metadata"].get("ownerReferences", []):
-        if owner.get("controller") and owner.get("kind") == kind:
+        if owner.get("controller") and owner.get("kind") == kind and owner.get("apiVersion") == api_version:
             value: Json = owner
             return value
     raise PermissionDenied(f"the pod does not belong to a {group.EXECUTION_KIND}", code="sink.not-a-run")

@@ -15,7 +15,7 @@ import grpc
 import structlog
 
 from workflow_runner.cluster import ClusterError
-from workflow_runner.errors import PermissionDenied, Unauthenticated
+from workflow_runner.errors import PermissionDenied, Unauthenticated, Unavailable
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import command_pb2_grpc, io_pb2
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2, sink_pb2_grpc
 from workflow_runner.reconcile.live import LiveRun
@@ -131,8 +131,8 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
             await self._refuse(context, grpc.StatusCode.UNAUTHENTICATED, f"{error.code}: {error}")
         except PermissionDenied as error:
             await self._refuse(context, grpc.StatusCode.PERMISSION_DENIED, f"{error.code}: {error}")
-        except ClusterError as error:
-            log.warning("a caller could not be checked", error=error.message)
+        except (ClusterError, Unavailable) as error:
+            log.info("a caller could not be checked; it dials again", error=error.message)
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the caller cannot be checked now; try again")
         raise AssertionError("abort raises")
 

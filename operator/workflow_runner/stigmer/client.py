@@ -184,7 +184,12 @@ class CallbackClient:
             answer = await self._report_progress(event, timeout=self._deadline, metadata=_metadata(self.destination.api_key))
         except grpc.aio.AioRpcError as error:
             return self._clean(error)
-        return ProgressAckResponse(success=answer.success, message=self._without_key(answer.message))
+        except Exception as error:  # noqa: BLE001 - such as a key that no header can hold: this destination's trouble only
+            kind = type(error).__name__
+        else:
+            return ProgressAckResponse(success=answer.success, message=self._without_key(answer.message))
+        empty = grpc.aio.Metadata()
+        return grpc.aio.AioRpcError(grpc.StatusCode.UNAUTHENTICATED, empty, empty, f"the call cannot be made: {kind}", "")
 
     def _clean(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
         """The error without the server's metadata, and without the key should the server have quoted it."""

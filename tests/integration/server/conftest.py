@@ -29,6 +29,9 @@ Json = dict[str, Any]
 RUN = sink_pb2.Run(execution_uid="execution-1", execution_id="execution-1", attempt=1)
 
 
+NAMESPACES = {"execution-1": "ns", "execution-2": "ns", "execution-3": "elsewhere"}
+
+
 class ApiServer:
     """Tokens `pod-1`, `pod-2`, … belong to the pods of execution-1, execution-2, …; `wrong-audience` and
     `unbound` are what they say; any other token is none."""
@@ -55,13 +58,25 @@ class ApiServer:
         if name == "pod-of-nobody":
             return web.json_response({"metadata": {"name": name, "uid": f"uid-of-{name}"}})
         number = name.removeprefix("pod-")
-        owner = {"kind": "Job", "name": f"job-{number}", "uid": f"uid-of-job-{number}", "controller": True}
+        owner = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "name": f"job-{number}",
+            "uid": f"uid-of-job-{number}",
+            "controller": True,
+        }
         return web.json_response({"metadata": {"name": name, "uid": f"uid-of-{name}", "ownerReferences": [owner]}})
 
     async def job(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         number = name.removeprefix("job-")
-        owner = {"kind": group.EXECUTION_KIND, "name": "x", "uid": f"execution-{number}", "controller": True}
+        owner = {
+            "apiVersion": group.API_VERSION,
+            "kind": group.EXECUTION_KIND,
+            "name": "x",
+            "uid": f"execution-{number}",
+            "controller": True,
+        }
         metadata = {"name": name, "uid": f"uid-of-{name}", "labels": {group.LABEL_ATTEMPT: "1"}, "ownerReferences": [owner]}
         return web.json_response({"metadata": metadata})
 
@@ -105,7 +120,13 @@ class Sink:
 async def sink(cluster: Cluster) -> AsyncIterator[Sink]:
     ended: set[str] = set()
     runs = Runs(Relay(changed=lambda key: None), lambda uid: None, lambda uid: uid in ended)
-    service = SinkService(runs, Identities(cluster, known_pod=lambda uid: None, known_job=lambda uid, name: None))
+    identities = Identities(
+        cluster,
+        known_pod=lambda namespace, uid: None,
+        known_job=lambda namespace, uid: None,
+        namespace_of=NAMESPACES.get,
+    )
+    service = SinkService(runs, identities)
     authority = new_authority()
     server, port = build_server(service, "127.0.0.1:0", server_credentials(authority, ["localhost"]))
     await server.start()

@@ -15,6 +15,7 @@ from workflow_runner.server.tls import new_authority
 
 Watch = sink_pb2.WatchResponse
 OTHER = sink_pb2.Run(execution_uid="execution-2", execution_id="execution-2", attempt=1)
+ELSEWHERE = sink_pb2.Run(execution_uid="execution-3", execution_id="execution-3", attempt=1)
 SECOND_ATTEMPT = sink_pb2.Run(execution_uid="execution-1", execution_id="execution-1", attempt=2)
 
 
@@ -42,6 +43,8 @@ async def progress(sink: Sink, metadata: list[tuple[str, str]], *batches: sink_p
         (token("unbound"), RUN, grpc.StatusCode.PERMISSION_DENIED),
         (token("pod-of-nobody"), RUN, grpc.StatusCode.PERMISSION_DENIED),
         (token("pod-2"), RUN, grpc.StatusCode.PERMISSION_DENIED),
+        (token("pod-3"), ELSEWHERE, grpc.StatusCode.PERMISSION_DENIED),
+        (token("pod-4"), RUN, grpc.StatusCode.UNAVAILABLE),
         (token("pod-1"), OTHER, grpc.StatusCode.PERMISSION_DENIED),
         (token("pod-1"), SECOND_ATTEMPT, grpc.StatusCode.PERMISSION_DENIED),
     ],
@@ -53,6 +56,8 @@ async def progress(sink: Sink, metadata: list[tuple[str, str]], *batches: sink_p
         "unbound",
         "no-run",
         "another-runs",
+        "another-namespaces",
+        "not-known-yet",
         "of-another-run",
         "of-another-attempt",
     ],

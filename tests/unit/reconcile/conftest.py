@@ -68,6 +68,7 @@ class Builder:
                 "uid": UID,
                 "generation": 1,
                 "resourceVersion": "1",
+                "creationTimestamp": "2026-11-21T11:00:00Z",
                 **(metadata or {}),
             },
             "spec": raw_spec,
@@ -92,6 +93,8 @@ class Builder:
         changes = {"job": job(), "pod": RUNNING_POD, "checked": None, **changes}
         metadata = {"finalizers": [group.FINALIZER], **changes.pop("metadata", {})}
         base: Json = {"phase": phase, "jobName": JOB, "attempt": 1, "specDigest": "sha256:abc", "executionId": UID}
+        if phase != "Pending":
+            base["startTime"] = "2026-11-21T12:00:00.000Z"
         return self(status={**base, **(status or {})}, metadata=metadata, live=live, **changes)
 
 

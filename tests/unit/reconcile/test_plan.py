@@ -122,6 +122,20 @@ class TestControl:
         assert kinds(decision) == ["BeginRun", "EndRun"]
         assert decision.actions[1].end == End("Cancelled", NOW, "typo")  # type: ignore[union-attr]
 
+    def test_cancel_wins_where_the_job_was_pinned_and_never_made(self, observed: Builder, live: LiveRun) -> None:
+        pinned = written(plan(observed(launch_error="exceeded quota")))
+        decision = plan(observed(status=pinned, spec={"cancelled": True}, checked=None, live=live))
+        assert decision.actions[-1] == act.EndRun(End("Cancelled", NOW, "spec.cancelled is true"))
+
+    def test_a_run_pinned_and_then_paused_before_its_job_is_held(self, observed: Builder, live: LiveRun) -> None:
+        pinned = written(plan(observed(launch_error="exceeded quota")))
+        assert "CreateJob" not in kinds(plan(observed(status=pinned, spec={"paused": True}, live=live)))
+
+    def test_an_early_end_waits_a_moment_for_the_runner_that_was_applied_with_it(self, observed: Builder) -> None:
+        young = {"creationTimestamp": "2026-11-21T11:59:59Z"}
+        decision = plan(observed(runner=None, spec={"cancelled": True}, metadata=young))
+        assert (kinds(decision), decision.again_after) == ([], 1.0)
+
     def test_cancel_wins_over_pause(self, observed: Builder, live: LiveRun) -> None:
         decision = plan(observed.launched(live, phase="Paused", spec={"paused": True, "cancelled": True}))
         [wish] = [action.desired for action in decision.actions if isinstance(action, act.SetDesired)]
@@ -247,10 +261,13 @@ class TestEnd:
         live.forget_delivered(1)
         done = replace(waiting, resource={**waiting.resource, "status": status}, delivery=Delivery(1, None, 0))
         decision = plan(done)
-        assert kinds(decision) == ["WriteStatus", "ForgetRun"]
-        assert written(decision)["callback"] == {"sourceSequence": 1, "baseSequence": 0, "deliveredSequence": 1}
+        assert decision.actions == (
+            act.WriteCallback({"sourceSequence": 1, "baseSequence": 0, "deliveredSequence": 1}),
+            act.RemoveFinalizer(),
+            act.ForgetRun(),
+        )
 
-    def test_an_ended_run_shows_no_task_at_work_however_late_stigmer_hears_of_it(
+    def test_an_ended_run_shows_no_task_at_work_and_keeps_its_output_however_late_stigmer_hears_of_it(
         self, observed: Builder, live: LiveRun
     ) -> None:
         live.ingest(event(1, "task_started", task_reference="/do/0/a", task_name="a"))
@@ -258,7 +275,7 @@ class TestEnd:
         first = written(plan(observed.launched(live, delivery=Delivery(0, "down", 2), now=NOW + timedelta(seconds=1))))
         assert [task["status"] for task in first["tasks"]] == ["Failed"]
         later = observed.launched(live, phase="Cancelled", status=first, delivery=Delivery(2, None, 0))
-        assert [task["status"] for task in written(plan(later))["tasks"]] == ["Failed"]
+        assert "WriteStatus" not in kinds(plan(later))
 
     def test_an_ended_run_is_left_alone(self, observed: Builder) -> None:
         assert plan(observed(status={"phase": "Completed", "jobName": JOB})) == act.Plan()
