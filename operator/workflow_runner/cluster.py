@@ -6,7 +6,7 @@ Requests and answers are plain objects, as in YAML. Every call has a deadline; e
     ├── NotFound             404
     ├── Conflict             409: changed meanwhile, or there already
     ├── Forbidden            401, 403: rights, quota, admission, a terminating namespace
-    ├── Rejected             400, 422: the object itself
+    ├── Rejected             400, 413, 422: the object itself
     └── Busy                 429, 5xx, no answer: try again later
 """
 
@@ -30,6 +30,7 @@ from workflow_runner.errors import Temporary, WorkflowRunnerError
 Json = dict[str, Any]
 
 TIMEOUT_SECONDS = 20.0
+LIST_PAGE = 250
 FIELD_MANAGER = "workflow-runner"
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -127,10 +128,11 @@ class Cluster:
         headers = {"Content-Type": content_type, "Accept": "application/json"}
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                prepared = await self._api.param_serialize(
-                    method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+                # The body is plain already; the client's own preparation would recurse through all of it.
+                method, url, headers, _, _ = await self._api.param_serialize(
+                    method, path, header_params=headers, auth_settings=["BearerToken"]
                 )
-                response = await self._api.call_api(*prepared, _request_timeout=TIMEOUT_SECONDS)
+                response = await self._api.call_api(method, url, headers, body, _request_timeout=TIMEOUT_SECONDS)
                 data = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise _error(0, f"{method} {path}: no answer from the API server: {type(error).__name__}") from error
@@ -157,6 +159,16 @@ class Cluster:
         # Not a merge patch: that takes a null for "remove", and a workflow's output may hold nulls.
         body = [
             {"op": "add", "path": "/status", "value": status},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+        ]
+        path = _path(group.EXECUTION_PLURAL, metadata["namespace"], metadata["name"]) + "/status"
+        return await self._patch(path, body, JSON_PATCH)
+
+    async def write_callback(self, resource: Json, callback: Json) -> Json:
+        """Makes the execution's status.callback what `callback` is, and touches nothing else of it."""
+        metadata = resource["metadata"]
+        body = [
+            {"op": "add", "path": "/status/callback", "value": callback},
             {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
         ]
         path = _path(group.EXECUTION_PLURAL, metadata["namespace"], metadata["name"]) + "/status"
@@ -191,6 +203,36 @@ class Cluster:
     async def get_pod(self, namespace: str, name: str) -> Json:
         """A pod as it is now."""
         return await self.request("GET", f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(name)}")
+
+    async def list_pods(self, namespace: str, selector: str) -> list[Json]:
+        """The pods of a namespace that fit a label selector."""
+        path = f"/api/v1/namespaces/{quote(namespace)}/pods"
+        _, items = await self._list(path, "v1", "Pod", selector)
+        return items
+
+    async def list_everywhere(self, kind: str) -> tuple[str, list[Json]]:
+        """All executions, runners, or Jobs or pods of ours ("execution", "runner", "job", "pod") with the
+        resourceVersion that they were listed at. Raises NotFound when the CRDs are not installed."""
+        crds = f"/apis/{group.GROUP}/{group.VERSION}"
+        ours = f"{group.MANAGED_BY_LABEL}={group.MANAGED_BY}"
+        path, api_version, name, selector = {
+            "execution": (f"{crds}/{group.EXECUTION_PLURAL}", group.API_VERSION, group.EXECUTION_KIND, ""),
+            "runner": (f"{crds}/{group.RUNNER_PLURAL}", group.API_VERSION, group.RUNNER_KIND, ""),
+            "job": ("/apis/batch/v1/jobs", "batch/v1", "Job", ours),
+            "pod": ("/api/v1/pods", "v1", "Pod", ours),
+        }[kind]
+        return await self._list(path, api_version, name, selector)
+
+    async def _list(self, path: str, api_version: str, kind: str, selector: str) -> tuple[str, list[Json]]:
+        items: list[Json] = []
+        query = {"limit": str(LIST_PAGE)} | ({"labelSelector": selector} if selector else {})
+        while True:
+            page = await self.request("GET", path, query=query)
+            items += [{**item, "apiVersion": api_version, "kind": kind} for item in page.get("items") or []]
+            more = page["metadata"].get("continue")
+            if not more:
+                return str(page["metadata"].get("resourceVersion", "0")), items
+            query["continue"] = more
 
     async def create_event(self, namespace: str, manifest: Json) -> None:
         """Records a Kubernetes Event; content when it is there already."""

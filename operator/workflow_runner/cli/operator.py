@@ -17,8 +17,10 @@ import structlog
 
 from workflow_runner import telemetry
 from workflow_runner.cluster import Cluster, Conflict, NotFound, own_namespace
+from workflow_runner.controller.observer import Observer
 from workflow_runner.controller.queue import KeyedQueue
 from workflow_runner.controller.reconciler import Reconciler
+from workflow_runner.controller.resync import Resync
 from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.stigmer import Destinations
 from workflow_runner.controller.store import Store
@@ -75,12 +77,12 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
     identities = Identities(cluster, known_pod=store.known_pod, known_job=store.known_job, namespace_of=store.namespace_of)
     sink = SinkService(runs, identities)
     server, _ = build_server(sink, f"0.0.0.0:{settings.grpc_port}", server_credentials(authority, list(dict.fromkeys(names))))
-    reconciler = Reconciler(
+    destinations = Destinations(cluster)
+    observer = Observer(
         cluster=cluster,
         store=store,
         runs=runs,
         validator=validator,
-        destinations=Destinations(cluster),
         launch=LaunchSettings(
             image=settings.image,
             image_pull_policy=settings.image_pull_policy,
@@ -90,6 +92,10 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         namespace=namespace,
         again=queue.add,
     )
+    reconciler = Reconciler(
+        cluster=cluster, store=store, runs=runs, observer=observer, destinations=destinations, again=queue.add
+    )
+    resync = Resync(cluster, store, queue)
     watches = Watches(store, queue)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -97,15 +103,26 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
     health = await serve_health(
         "0.0.0.0",  # noqa: S104 - probes come from the node
         settings.health_port,
-        ready={"watches": lambda: None if watches.ready else "the watches have not started"},
+        ready={
+            "resources": lambda: None if resync.done else "the cluster's resources have not been listed",
+            "watches": lambda: None if watches.ready else "the watches have not started",
+        },
     )
     await server.start()
     await validator.warm()
-    log.info("operator started", namespace=namespace, sink=endpoint, image=settings.image)
     try:
-        await _until_stopped(stop, {"watches": watches.run(), "queue": queue.run(reconciler.reconcile), "relay": relay.run()})
+        await resync.first()
+        log.info("operator started", namespace=namespace, sink=endpoint, image=settings.image)
+        parts = {
+            "watches": watches.run(),
+            "resync": resync.run(),
+            "queue": queue.run(reconciler.reconcile),
+            "relay": relay.run(),
+        }
+        await _until_stopped(stop, parts)
     finally:
         log.info("operator stopping")
+        await observer.close()
         await server.stop(grace=STOP_SECONDS)
         await health.cleanup()
         await asyncio.to_thread(validator.close)

@@ -7,14 +7,14 @@ nor finalizers of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import kopf
 
+from workflow_runner.controller.store import Kind
 from workflow_runner.crd import group
 
 Json = dict[str, Any]
-Kind = Literal["execution", "runner", "job", "pod"]
 See = Callable[[Kind, Json, bool], None]
 """(what kind of object, the object, whether it was deleted); may be called from another thread."""
 

@@ -32,11 +32,13 @@ class KeyedQueue:
         self._busy: set[str] = set()
         self._waiting: set[str] = set()
         self._failures: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}
         self._wake = asyncio.Event()
 
     def add(self, key: str, after: float = 0.0) -> None:
-        """Reconcile `key` in `after` seconds, or sooner where that is asked for already."""
-        due = asyncio.get_running_loop().time() + after
+        """Reconcile `key` in `after` seconds, or sooner where that is asked for already; no sooner than its last
+        failure allows."""
+        due = max(asyncio.get_running_loop().time() + after, self._not_before.get(key, 0.0))
         if key in self._due and self._due[key] <= due:
             return
         self._due[key] = due
@@ -62,6 +64,7 @@ class KeyedQueue:
                 after = self._backoff(key, error)
             else:
                 self._failures.pop(key, None)
+                self._not_before.pop(key, None)
             finally:
                 self._release(key)
             if after is not None:
@@ -70,6 +73,7 @@ class KeyedQueue:
     def _backoff(self, key: str, error: Exception) -> float:
         count = self._failures[key] = self._failures.get(key, 0) + 1
         after: float = min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** min(count - 1, 16)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        self._not_before[key] = asyncio.get_running_loop().time() + after
         log.warning(
             "reconcile failed; it is tried again", key=key, again_in=round(after, 2), error=repr(error), exc_info=count > 2
         )
@@ -79,6 +83,7 @@ class KeyedQueue:
         self._busy.discard(key)
         if key in self._waiting:
             self._waiting.discard(key)
+            self._due[key] = max(self._due[key], self._not_before.get(key, 0.0))
             heapq.heappush(self._heap, (self._due[key], key))
             self._wake.set()
 

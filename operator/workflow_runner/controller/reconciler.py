@@ -3,45 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+import contextlib
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
-from workflow_runner.cluster import Cluster, ClusterError, Conflict, NotFound
+from workflow_runner.cluster import Cluster, ClusterError, Conflict, NotFound, Rejected
+from workflow_runner.controller.observer import Observer
 from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.stigmer import Destinations
-from workflow_runner.controller.store import Store
-from workflow_runner.controller.validation import Validator, fingerprint, payload_of
+from workflow_runner.controller.store import Store, is_controlled_by
 from workflow_runner.crd import group
-from workflow_runner.crd.execution import TERMINAL_PHASES, WorkflowExecutionSpec
-from workflow_runner.crd.runner import WorkflowRunnerSpec
-from workflow_runner.launchers.job import LaunchSettings
+from workflow_runner.crd.execution import TERMINAL_PHASES
 from workflow_runner.reconcile import actions as act
+from workflow_runner.reconcile.bounds import minimal
 from workflow_runner.reconcile.execution import plan
 from workflow_runner.reconcile.live import LiveRun
-from workflow_runner.reconcile.observed import Accepted, Observed, Refused, Runner
-from workflow_runner.reconcile.status import desired_of
-from workflow_runner.reconcile.timestamps import to_seconds_text
+from workflow_runner.reconcile.observed import Accepted, Observed
+from workflow_runner.reconcile.status import desired_from, desired_of
+from workflow_runner.reconcile.timestamps import from_text, to_seconds_text
 
 Json = dict[str, Any]
 
-STATUS_SECONDS = 1.0
-STATUS_WRITES_PER_SECOND = 25.0
-"""All running executions together; the more of them, the longer each waits between progress writes."""
 MEND_SECONDS = 30.0
-MAX_CHECKS_KEPT = 256
 MAX_ROUNDS = 6
+DELETION_BOUND = timedelta(seconds=120)
+"""After this long a deletion goes through, whatever cannot be done about its run."""
 
 log = structlog.get_logger(__name__)
 
 
 class Reconciler:
-    """Looks after executions, one call a key. Holds no state that an API server could not give again,
-    but for the live runs and two small caches."""
+    """Looks after executions, one call a key. Holds no state that an API server could not give again, but for
+    the live runs and what it remembers of its own last moments."""
 
     def __init__(
         self,
@@ -49,21 +45,16 @@ class Reconciler:
         cluster: Cluster,
         store: Store,
         runs: Runs,
-        validator: Validator,
+        observer: Observer,
         destinations: Destinations,
-        launch: LaunchSettings,
-        namespace: str,
         again: Callable[[str, float], None],
     ) -> None:
         self._cluster = cluster
         self._store = store
         self._runs = runs
-        self._validator = validator
+        self._observer = observer
         self._destinations = destinations
-        self._launch = launch
-        self._namespace = namespace
         self._again = again
-        self._checks: OrderedDict[tuple[str, int], Accepted | Refused] = OrderedDict()
         self._written_at: dict[str, float] = {}
         self._launch_errors: dict[str, str] = {}
         self._mended_at: dict[str, float] = {}
@@ -74,22 +65,54 @@ class Reconciler:
         if resource is None:
             self._drop(uid)
             return None
+        try:
+            return await self._settle(resource)
+        except Exception:
+            if not _overdue(resource):
+                raise
+            log.exception("a deleted execution could not be cancelled in time; it is let go", execution=_name(resource))
+            await self._let_go(resource)
+            return None
+
+    async def _settle(self, resource: Json) -> float | None:
         for _ in range(MAX_ROUNDS):
             observed = await self._observe(resource)
             decision = plan(observed)
             try:
                 changed, resource = await self._apply(observed, decision)
             except Conflict:
-                resource = await self._fresh(resource)
-                if resource is None:
+                fresh = await self._fresh(resource)
+                if fresh is None:
                     return None
+                resource = fresh
                 continue
             except NotFound:
-                log.info("the execution is gone", execution=_name(resource))
-                return None
+                # The execution, or its whole namespace: the watch tells of it, or the next round finds out.
+                return None if await self._fresh(resource) is None else 1.0
             if not changed:
                 return await self._mend_delivery(observed, decision.again_after)
         return 0.05
+
+    async def _observe(self, resource: Json) -> Observed:
+        uid = resource["metadata"]["uid"]
+        if self._runs.get(uid) is None and _needs_run(resource):
+            await self._restore(resource)
+        return await self._observer.observe(
+            resource, launch_error=self._launch_errors.get(uid), seconds_since_write=self._seconds_since_write(uid)
+        )
+
+    async def _restore(self, resource: Json) -> None:
+        """Makes the live run again from status, after an operator's restart."""
+        status = resource["status"]
+        run = LiveRun.from_status(status)
+        run.desired = desired_from(resource)
+        destination = await self._destinations.of_snapshot(status.get("runner") or {})
+        delivered = (status.get("callback") or {}).get("deliveredSequence", 0)
+        self._runs.begin(resource["metadata"]["uid"], run, destination, delivered=delivered)
+
+    def _seconds_since_write(self, uid: str) -> float | None:
+        written = self._written_at.get(uid)
+        return None if written is None else asyncio.get_running_loop().time() - written
 
     async def _mend_delivery(self, observed: Observed, again_after: float | None) -> float | None:
         """While callbacks fail, reads the key again now and then: somebody may have mended its Secret."""
@@ -108,99 +131,6 @@ class Reconciler:
         wait = MEND_SECONDS - since
         return wait if again_after is None else min(wait, again_after)
 
-    # observe
-
-    async def _observe(self, resource: Json) -> Observed:
-        uid = resource["metadata"]["uid"]
-        status = resource.get("status") or {}
-        spec = WorkflowExecutionSpec.model_validate(resource["spec"])
-        runner = self._runner(resource, spec)
-        job = await self._job(resource)
-        unknown_end = status.get("phase") not in TERMINAL_PHASES
-        checked = None
-        if (
-            unknown_end
-            and job is None
-            and status.get("phase") in (None, "Pending", "Paused")
-            and not spec.cancelled
-            and not (status.get("phase") == "Paused" and status.get("jobName"))
-        ):
-            checked = await self._check(resource)
-        observed = Observed(
-            now=datetime.now(UTC),
-            resource=resource,
-            spec=spec,
-            runner=runner,
-            checked=checked,
-            job=job,
-            pod=self._store.newest_pod(uid, status.get("jobName", "")),
-            live=self._runs.get(uid),
-            delivery=self._runs.delivery(uid),
-            launch=self._launch,
-            launch_error=self._launch_errors.get(uid),
-            seconds_since_write=self._seconds_since_write(uid),
-            status_interval=max(STATUS_SECONDS, len(self._runs) / STATUS_WRITES_PER_SECOND),
-        )
-        if observed.live is None and _needs_run(status):
-            await self._restore(observed)
-            return await self._observe(resource)
-        return observed
-
-    async def _restore(self, observed: Observed) -> None:
-        run = LiveRun.from_status(observed.status)
-        run.desired = desired_of(observed)
-        snapshot = observed.status.get("runner") or {}
-        destination = await self._destinations.of_snapshot(snapshot)
-        delivered = (observed.status.get("callback") or {}).get("deliveredSequence", 0)
-        self._runs.begin(observed.uid, run, destination, delivered=delivered)
-
-    def _runner(self, resource: Json, spec: WorkflowExecutionSpec) -> Runner | None:
-        ref = spec.runner_ref
-        own = resource["metadata"]["namespace"]
-        for namespace in [ref.namespace] if ref.namespace else [own, self._namespace]:
-            found = self._store.runners.get((namespace, ref.name))
-            if found is None or found["metadata"].get("deletionTimestamp"):
-                continue
-            metadata = found["metadata"]
-            try:
-                runner_spec = WorkflowRunnerSpec.model_validate(found.get("spec") or {})
-            except ValidationError as error:
-                log.warning("a WorkflowRunner cannot be read", runner=f"{namespace}/{ref.name}", error=str(error))
-                continue
-            return Runner(ref.name, namespace, metadata["uid"], metadata.get("generation", 0), runner_spec)
-        return None
-
-    async def _job(self, resource: Json) -> Json | None:
-        name = (resource.get("status") or {}).get("jobName")
-        if not name:
-            return None
-        metadata = resource["metadata"]
-        job = self._store.job(metadata["uid"], name)
-        if job is not None:
-            return None if job["metadata"].get("deletionTimestamp") else job
-        phase = (resource.get("status") or {}).get("phase")
-        if phase in TERMINAL_PHASES:
-            return None
-        try:
-            job = await self._cluster.get_job(metadata["namespace"], name)
-        except NotFound:
-            return None
-        owned = any(owner["uid"] == metadata["uid"] for owner in job["metadata"].get("ownerReferences", []))
-        return job if owned and not job["metadata"].get("deletionTimestamp") else None
-
-    async def _check(self, resource: Json) -> Accepted | Refused:
-        payload = payload_of(resource)
-        key = (resource["metadata"]["uid"], fingerprint(payload))
-        if key not in self._checks:
-            self._checks[key] = await self._validator.check(payload)
-            while len(self._checks) > MAX_CHECKS_KEPT:
-                self._checks.popitem(last=False)
-        return self._checks[key]
-
-    def _seconds_since_write(self, uid: str) -> float | None:
-        written = self._written_at.get(uid)
-        return None if written is None else asyncio.get_running_loop().time() - written
-
     # apply
 
     async def _apply(self, observed: Observed, decision: act.Plan) -> tuple[bool, Json]:
@@ -211,10 +141,13 @@ class Reconciler:
             match action:
                 case act.AddFinalizer():
                     finalizers = [*resource["metadata"].get("finalizers", []), group.FINALIZER]
-                    resource = await self._cluster.set_finalizers(resource, finalizers)
+                    resource = await self._set_finalizers(resource, finalizers)
                 case act.RemoveFinalizer():
                     finalizers = [item for item in resource["metadata"].get("finalizers", []) if item != group.FINALIZER]
-                    resource = await self._cluster.set_finalizers(resource, finalizers)
+                    resource = await self._set_finalizers(resource, finalizers)
+                case act.WriteCallback(callback):
+                    resource = await self._cluster.write_callback(resource, callback)
+                    self._seen_own_write(resource)
                 case act.WriteStatus(status):
                     resource = await self._write_status(observed, resource, status)
                 case act.BeginRun(execution_id, attempt):
@@ -227,24 +160,52 @@ class Reconciler:
                 case act.CreateJob(manifest):
                     await self._create_job(observed, manifest)
                 case act.DeleteJob(name):
-                    await self._cluster.delete_job(observed.metadata["namespace"], name)
+                    await self._delete_job(observed, name)
                 case act.RecordEvent():
                     await self._record_event(observed, action)
                 case act.ForgetRun():
                     self._drop(observed.uid)
         return again, resource
 
+    async def _set_finalizers(self, resource: Json, finalizers: list[str]) -> Json:
+        written = await self._cluster.set_finalizers(resource, finalizers)
+        # Without ours, and being deleted, this answer is the last that there is of it.
+        gone = bool(written["metadata"].get("deletionTimestamp")) and not finalizers
+        self._store.see_execution(written, deleted=gone)
+        return written
+
+    def _seen_own_write(self, written: Json) -> None:
+        self._store.see_execution(written, deleted=False)
+        self._written_at[written["metadata"]["uid"]] = asyncio.get_running_loop().time()
+
     async def _write_status(self, observed: Observed, resource: Json, status: Json) -> Json:
         live = observed.live
-        urgent_at = live.source_sequence if live else 0
-        written = await self._cluster.write_status(resource, status)
-        self._store.see_execution(written, deleted=False)
+        before = live.source_sequence if live else 0
         self._written_at[observed.uid] = asyncio.get_running_loop().time()
+        try:
+            written = await self._cluster.write_status(resource, status)
+        except Rejected as error:
+            log.error(
+                "the API server refuses a status; the least of it is recorded", execution=_name(resource), error=error.message
+            )
+            written = await self._cluster.write_status(resource, minimal(status))
+        self._seen_own_write(written)
         if live is not None:
-            if live.source_sequence == urgent_at:
+            if live.source_sequence == before:
                 live.urgent = False
-            self._runs.recorded(observed.uid, (status.get("callback") or {}).get("sourceSequence", 0))
+            self._runs.recorded(observed.uid, status.get("attempt", 0), (status.get("callback") or {}).get("sourceSequence", 0))
         return written
+
+    async def _delete_job(self, observed: Observed, name: str) -> None:
+        try:
+            await self._cluster.delete_job(observed.metadata["namespace"], name)
+        except ClusterError as error:
+            if not observed.metadata.get("deletionTimestamp"):
+                raise
+            # Its owner goes: garbage collection takes the Job along.
+            log.warning(
+                "the Job of a deleted execution could not be removed", execution=_name(observed.resource), error=error.message
+            )
 
     async def _begin(self, observed: Observed, execution_id: str, attempt: int) -> None:
         run = LiveRun(execution_id=execution_id, attempt=attempt)
@@ -260,13 +221,26 @@ class Reconciler:
         try:
             job = await self._cluster.create_job(manifest)
         except Conflict:
-            job = await self._cluster.get_job(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-            if not any(owner["uid"] == observed.uid for owner in job["metadata"].get("ownerReferences", [])):
-                self._launch_failed(observed, f"there is a Job {manifest['metadata']['name']} that is not of this execution")
-                return
+            await self._adopt_job(observed, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+            return
         except ClusterError as error:
             self._launch_failed(observed, error.message)
             return
+        self._launched(observed, job)
+
+    async def _adopt_job(self, observed: Observed, namespace: str, name: str) -> None:
+        """A Job of that name is there already: made before an operator's restart, or somebody else's."""
+        try:
+            job = await self._cluster.get_job(namespace, name)
+        except ClusterError as error:
+            self._launch_failed(observed, error.message)
+            return
+        if not is_controlled_by(job, observed.uid):
+            self._launch_failed(observed, f"there is a Job {name} that is not of this execution")
+            return
+        self._launched(observed, job)
+
+    def _launched(self, observed: Observed, job: Json) -> None:
         self._store.see_job(job, deleted=False)
         if self._launch_errors.pop(observed.uid, None) is not None:
             self._again(observed.uid, 0.0)
@@ -320,6 +294,12 @@ class Reconciler:
         self._store.see_execution(fresh, deleted=False)
         return fresh
 
+    async def _let_go(self, resource: Json) -> None:
+        finalizers = [item for item in resource["metadata"].get("finalizers", []) if item != group.FINALIZER]
+        with contextlib.suppress(NotFound):
+            await self._set_finalizers(resource, finalizers)
+        self._drop(resource["metadata"]["uid"])
+
     def _drop(self, uid: str) -> None:
         self._runs.forget(uid)
         self._written_at.pop(uid, None)
@@ -327,12 +307,20 @@ class Reconciler:
         self._mended_at.pop(uid, None)
 
 
-def _needs_run(status: Json) -> bool:
+def _needs_run(resource: Json) -> bool:
     """Whether memory should hold the run: it is under way, or Stigmer has not heard of its end."""
+    status, metadata = resource.get("status") or {}, resource["metadata"]
+    if metadata.get("deletionTimestamp") and group.FINALIZER not in metadata.get("finalizers", []):
+        return False
     if status.get("phase") not in TERMINAL_PHASES:
         return bool(status.get("jobName"))
-    callback = status.get("callback") or {}
-    return bool(callback.get("owed"))
+    return bool((status.get("callback") or {}).get("owed"))
+
+
+def _overdue(resource: Json) -> bool:
+    """Whether a deletion has taken so long that nothing may hold it up any more."""
+    since = resource["metadata"].get("deletionTimestamp")
+    return bool(since) and datetime.now(UTC) - from_text(since) > DELETION_BOUND
 
 
 def _name(resource: Json) -> str:

@@ -93,10 +93,10 @@ class Runs:
             run.desired = desired
             self.published(uid)
 
-    def recorded(self, uid: str, sequence: int) -> None:
-        """Status contains the run up to this source number."""
+    def recorded(self, uid: str, attempt: int, sequence: int) -> None:
+        """Status contains this attempt of the run up to this source number."""
         run = self._runs.get(uid)
-        if run is not None and sequence > run.recorded_sequence:
+        if run is not None and run.attempt == attempt and sequence > run.recorded_sequence:
             run.recorded_sequence = sequence
             self.published(uid)
 

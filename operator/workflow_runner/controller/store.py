@@ -6,7 +6,7 @@ Filled by handlers, read by the reconciler. Objects are kept without managedFiel
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Literal
 
 from workflow_runner.crd import group
 from workflow_runner.crd.execution import TERMINAL_PHASES
@@ -14,6 +14,8 @@ from workflow_runner.crd.execution import TERMINAL_PHASES
 Json = dict[str, Any]
 Family = tuple[str, str]
 """(namespace, uid of the execution that the label names)"""
+
+Kind = Literal["execution", "runner", "job", "pod"]
 
 GONE_KEPT = 10_000
 
@@ -42,6 +44,24 @@ class Store:
         known = self.executions.get(uid)
         if known is None or _version(known) <= _version(resource):
             self.executions[uid] = _slim(resource)
+
+    def relist(self, kind: Kind, items: list[Json], version: str) -> None:
+        """Takes in all objects of a kind as they were at a resourceVersion; what is older and not among them is gone."""
+        see = {"execution": self.see_execution, "runner": self.see_runner, "job": self.see_job, "pod": self.see_pod}[kind]
+        listed = {item["metadata"]["uid"] for item in items}
+        for known in self._all(kind):
+            if known["metadata"]["uid"] not in listed and _version(known) <= _number(version):
+                see(known, deleted=True)
+        for item in items:
+            see(item, deleted=False)
+
+    def _all(self, kind: Kind) -> list[Json]:
+        if kind == "execution":
+            return list(self.executions.values())
+        if kind == "runner":
+            return list(self.runners.values())
+        families = self._jobs if kind == "job" else self._pods
+        return [item for family in families.values() for item in family.values()]
 
     def has_ended(self, uid: str) -> bool:
         """Whether an execution's status is a terminal one."""
@@ -125,7 +145,7 @@ def _keep(kept: dict[Family, dict[str, Json]], resource: Json, deleted: bool) ->
         family.pop(metadata["name"], None)
         if not family:
             del kept[place]
-    else:
+    elif metadata["name"] not in family or _version(family[metadata["name"]]) <= _version(resource):
         family[metadata["name"]] = _slim(resource)
     return uid
 
@@ -133,7 +153,11 @@ def _keep(kept: dict[Family, dict[str, Json]], resource: Json, deleted: bool) ->
 def _slim(resource: Json) -> Json:
     metadata = {key: value for key, value in resource["metadata"].items() if key != "managedFields"}
     result = {**resource, "metadata": metadata}
-    if resource.get("kind") == "Job":
+    if resource.get("kind") == group.EXECUTION_KIND and (resource.get("status") or {}).get("phase") in TERMINAL_PHASES:
+        # What it ran is not needed any more, and there may be thousands of these.
+        metadata.pop("annotations", None)
+        result["spec"] = {**resource["spec"], "workflow": {}, "input": None}
+    elif resource.get("kind") == "Job":
         result["spec"] = {key: value for key, value in resource["spec"].items() if key in ("suspend", "backoffLimit")}
     elif resource.get("kind") == "Pod":
         metadata.pop("annotations", None)
@@ -142,5 +166,8 @@ def _slim(resource: Json) -> Json:
 
 
 def _version(resource: Json) -> int:
-    version = resource["metadata"].get("resourceVersion", "0")
+    return _number(resource["metadata"].get("resourceVersion", "0"))
+
+
+def _number(version: str) -> int:
     return int(version) if version.isdigit() else 0

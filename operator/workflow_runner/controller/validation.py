@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import resource
 from concurrent.futures import TimeoutError as PoolTimeout
+from pathlib import Path
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
@@ -24,7 +25,10 @@ from workflow_runner.reconcile.observed import Accepted, Refused
 Json = dict[str, Any]
 
 SECONDS = 10.0
-MEMORY_BYTES = 1024**3
+TRIES = 2
+"""The machine may have been busy with something else."""
+MEMORY_BYTES = 256 * 1024**2
+"""On top of what the child needs before it has looked at anything."""
 WORKERS = 1
 CHECKS_PER_WORKER = 1000
 CONFIGURATION_ERROR = "https://serverlessworkflow.io/spec/1.0.0/errors/configuration"
@@ -99,7 +103,9 @@ def fingerprint(payload: Payload) -> int:
 
 
 def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+    limit = pages * resource.getpagesize() + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

@@ -12,9 +12,9 @@ import threading
 
 import kopf
 
-from workflow_runner.controller.handlers import Json, Kind, build_registry, build_settings
+from workflow_runner.controller.handlers import Json, build_registry, build_settings
 from workflow_runner.controller.queue import KeyedQueue
-from workflow_runner.controller.store import Store
+from workflow_runner.controller.store import Kind, Store
 
 STOP_SECONDS = 3.0
 

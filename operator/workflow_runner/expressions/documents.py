@@ -20,6 +20,9 @@ from workflow_runner.expressions.programs import check as check_program
 
 _UNDEFINED = re.compile(r"\$(\w+) is not defined")
 
+MAX_EXPRESSIONS = 3_000
+"""jq needs about a millisecond for each; whether a document is accepted must not depend on how busy a machine is."""
+
 
 def read_document(
     source: str | bytes | Mapping[str, Any], file: str = "<document>", *, check: bool = True
@@ -34,7 +37,11 @@ def read_document(
     workflow = load_text(source, findings) if isinstance(source, str | bytes) else load_node(source, findings)
     if check:
         validate(workflow, findings)
-        for expression in workflow.expressions:
+        count = len(workflow.expressions)
+        if count > MAX_EXPRESSIONS:
+            message = f"the document has {count:,} expressions, and at most {MAX_EXPRESSIONS:,} are compiled"
+            findings.error("document.too-many-expressions", message, "")
+        for expression in workflow.expressions[:MAX_EXPRESSIONS]:
             _compile(expression, findings)
     findings.raise_errors()
     return workflow, findings.sorted()

@@ -94,6 +94,7 @@ Action = (
     | CreateJob
     | DeleteJob
     | WriteStatus
+    | WriteCallback
     | RecordEvent
     | ForgetRun
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from workflow_runner.reconcile.bounds import representable, size
 from workflow_runner.reconcile.live import Desired, End, LiveRun
@@ -198,20 +198,26 @@ def _error_line(error: Json) -> str:
 
 
 def desired_of(o: Observed) -> Desired:
-    """What the spec asks for now: cancel before pause before run. A resource being deleted is being cancelled."""
-    status_control = o.status.get("control")
-    if o.metadata.get("deletionTimestamp"):
+    """What the spec asks for now."""
+    return desired_from(o.resource)
+
+
+def desired_from(resource: Json) -> Desired:
+    """What a resource's spec asks for: cancel before pause before run. One being deleted is being cancelled."""
+    metadata, spec = resource["metadata"], resource["spec"]
+    control = (resource.get("status") or {}).get("control")
+    state: Literal["Run", "Pause", "Cancel"] = "Run"
+    reason = ""
+    if metadata.get("deletionTimestamp"):
         state, reason = "Cancel", "the WorkflowExecution is being deleted"
-    elif o.spec.cancelled:
-        state, reason = "Cancel", (o.spec.cancellation and o.spec.cancellation.reason) or "spec.cancelled is true"
-    elif o.spec.paused:
+    elif spec.get("cancelled"):
+        state, reason = "Cancel", (spec.get("cancellation") or {}).get("reason") or "spec.cancelled is true"
+    elif spec.get("paused"):
         state, reason = "Pause", "spec.paused is true"
-    else:
-        state, reason = "Run", ""
-    generation = o.generation
-    if status_control and status_control["desired"] == state:
-        generation = status_control["observedGeneration"]
-    return Desired(state=state, reason=reason, generation=generation)  # type: ignore[arg-type]
+    generation = int(metadata.get("generation", 0))
+    if control and control["desired"] == state:
+        generation = control["observedGeneration"]
+    return Desired(state=state, reason=reason, generation=generation)
 
 
 def requested_at(o: Observed) -> datetime:

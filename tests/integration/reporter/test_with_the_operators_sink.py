@@ -42,6 +42,6 @@ async def test_a_run_is_folded_steered_answered_and_let_go(sink: server.Sink, tm
     assert run.answer is not None
     assert (run.answer.generation, run.answer.result) == (2, "Applied")
     # A status write covers it, and the pod may go.
-    sink.runs.recorded("execution-1", 3)
+    sink.runs.recorded("execution-1", 1, 3)
     assert await reporter.finish(20)
     await reporter.close()

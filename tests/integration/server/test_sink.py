@@ -111,7 +111,7 @@ async def test_desired_state_and_watermarks_come_at_once_and_on_change(sink: Sin
         second = await stream.read()
         assert (second.desired_state, second.generation) == (Watch.DESIRED_STATE_CANCEL, 5)
         await progress(sink, token("pod-1"), sink_pb2.ProgressBatch(run=RUN, events=[event(1)]))
-        sink.runs.recorded("execution-1", 1)
+        sink.runs.recorded("execution-1", 1, 1)
         third = await stream.read()
         assert (third.recorded_sequence, third.delivered_sequence) == (1, 1)
 

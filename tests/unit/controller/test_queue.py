@@ -131,3 +131,20 @@ async def test_a_long_reconcile_holds_up_neither_other_keys_nor_its_own_repeat()
     await asyncio.wait_for(repeated.wait(), 5)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_news_of_a_key_does_not_get_around_its_backoff() -> None:
+    queue, tries = KeyedQueue(), 0
+
+    async def reconcile(key: str) -> None:
+        nonlocal tries
+        tries += 1
+        raise RuntimeError("refused")
+
+    task = asyncio.create_task(queue.run(reconcile, workers=2))
+    for _ in range(200):
+        queue.add("a")
+        await asyncio.sleep(0)
+    assert tries == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

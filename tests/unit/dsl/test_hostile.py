@@ -104,3 +104,10 @@ def test_no_shape_is_too_strange(tasks: Any, use: Any) -> None:
     document = {"document": {"dsl": "1.0.3", "namespace": "a", "name": "b", "version": "1.0.0"}, "do": tasks, "use": use}
     with contextlib.suppress(DocumentErrors):
         load_object(document)
+
+
+def test_more_expressions_than_are_compiled_are_refused() -> None:
+    body = "do:\n" + "".join(f"  - t{n}: {{set: {{x: '${{ {n} }}'}}}}\n" for n in range(3_001))
+    with pytest.raises(DocumentErrors) as caught:
+        read_document(HEADER + body)
+    assert [item.code for item in caught.value.diagnostics] == ["document.too-many-expressions"]
