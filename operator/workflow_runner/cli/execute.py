@@ -25,6 +25,7 @@ from workflow_runner.hosts.reporter import DesiredState, Reporter
 from workflow_runner.interpreter.events import Event, EventType
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted
 from workflow_runner.launchers.payload import Payload, unpack
+from workflow_runner.reconcile.bounds import bounded_error
 from workflow_runner.settings import PodSettings, pod_settings
 
 Json = dict[str, Any]
@@ -75,10 +76,10 @@ class _Pod:
     """One run and its reporter, joined: desired state steers the run, its events go to the reporter."""
 
     def __init__(self, settings: PodSettings, payload: Payload) -> None:
-        document = payload.document if isinstance(payload.document, str) else json.dumps(payload.document)
         self._settings = settings
         self._desired = "Run"
         self._interrupted = False
+        self._stopped = asyncio.Event()
         self._reporter = Reporter(
             settings.sink_endpoint,
             ca_pem=settings.sink_ca,
@@ -91,7 +92,7 @@ class _Pod:
             counts=lambda: self._local.counts,
         )
         self._local: LocalRun = LocalRun(
-            Source(document, payload.file),
+            Source(payload.document, payload.file),
             payload.input,
             execution_id=settings.execution_id,
             run_id="",
@@ -105,10 +106,10 @@ class _Pod:
         try:
             await self._reporter.first_desired_state(FIRST_ANSWER_SECONDS)
             code, message = await self._outcome()
-            if self._interrupted:
+            if self._interrupted and code == CANCELLED:
                 return INTERRUPTED
             self._leave_message(message)
-            await self._reporter.finish(LAST_ACKNOWLEDGEMENT_SECONDS)
+            await self._acknowledged()
             return code
         finally:
             await self._reporter.close()
@@ -116,8 +117,19 @@ class _Pod:
     def stop(self) -> None:
         """The kubelet ends the pod. Where nobody asked for a cancel that is an interruption (a drained node,
         a deleted pod): the run has not ended, and the Job controller decides what becomes of it."""
+        self._stopped.set()
         self._interrupted = self._desired != "Cancel"
         self._local.cancel("the pod was told to stop")
+
+    async def _acknowledged(self) -> None:
+        """Waits until the operator has the end, for a bounded time, and not against the kubelet's wish: the
+        termination message tells the end, too."""
+        finish = asyncio.create_task(self._reporter.finish(LAST_ACKNOWLEDGEMENT_SECONDS))
+        stopped = asyncio.create_task(self._stopped.wait())
+        await asyncio.wait([finish, stopped], return_when=asyncio.FIRST_COMPLETED)
+        for task in (finish, stopped):
+            task.cancel()
+        await asyncio.gather(finish, stopped, return_exceptions=True)
 
     async def _outcome(self) -> tuple[int, Json]:
         try:
@@ -157,9 +169,10 @@ class _Pod:
         text = json.dumps(message, separators=(",", ":"))
         if len(text.encode()) > TERMINATION_MESSAGE_BYTES:
             message.pop("output", None)
-            for part in ("detail", "title"):
-                if isinstance(message.get("error"), dict) and len(str(message["error"].get(part, ""))) > 500:
-                    message["error"][part] = f"{message['error'][part][:500]}…"
+            if "error" in message:
+                message["error"] = bounded_error(message["error"], detail=300) | {
+                    "instance": message["error"].get("instance", "")[:1000]
+                }
             text = json.dumps(message, separators=(",", ":"))
         try:
             self._settings.termination_log.write_text(text)

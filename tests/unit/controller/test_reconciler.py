@@ -1,0 +1,294 @@
+"""One reconcile against an API server that says no at the wrong moments.
+
+The fake holds one execution as the real one does (resourceVersion, finalizers, status); the end-to-end cases
+hold the same paths against a real API server.
+"""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from tests.unit.reconcile.conftest import JOB, LAUNCH, UID
+
+from workflow_runner.cluster import Cluster, ClusterError, Conflict, Forbidden, NotFound, Rejected
+from workflow_runner.controller.observer import Observer
+from workflow_runner.controller.reconciler import Reconciler
+from workflow_runner.controller.runs import Runs
+from workflow_runner.controller.stigmer import Destinations
+from workflow_runner.controller.store import Store
+from workflow_runner.controller.validation import Validator
+from workflow_runner.crd import group
+from workflow_runner.launchers.payload import Payload
+from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2
+from workflow_runner.reconcile.observed import Accepted
+from workflow_runner.reconcile.timestamps import to_text
+from workflow_runner.stigmer.relay import Relay
+
+Json = dict[str, Any]
+
+
+class OneExecution:
+    """The API server, as far as one execution goes."""
+
+    def __init__(self, resource: Json) -> None:
+        self.resource: Json | None = resource
+        self.jobs: dict[str, Json] = {}
+        self.calls: list[str] = []
+        self.refuse: dict[str, ClusterError] = {}
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.refuse:
+            raise self.refuse[name]
+
+    def _write(self, seen: Json, **changes: Any) -> Json:
+        if self.resource is None:
+            raise NotFound("gone", 404)
+        if seen["metadata"]["resourceVersion"] != self.resource["metadata"]["resourceVersion"]:
+            raise Conflict("changed", 409)
+        self.resource = copy.deepcopy({**self.resource, **changes})
+        self.resource["metadata"]["resourceVersion"] = str(int(self.resource["metadata"]["resourceVersion"]) + 1)
+        return copy.deepcopy(self.resource)
+
+    async def get_execution(self, namespace: str, name: str) -> Json:
+        if self.resource is None:
+            raise NotFound("gone", 404)
+        return copy.deepcopy(self.resource)
+
+    async def set_finalizers(self, resource: Json, finalizers: list[str]) -> Json:
+        self._called("set_finalizers")
+        return self._write(resource, metadata={**resource["metadata"], "finalizers": finalizers})
+
+    async def write_status(self, resource: Json, status: Json) -> Json:
+        self._called("write_status")
+        return self._write(resource, status=status)
+
+    async def write_callback(self, resource: Json, callback: Json) -> Json:
+        self._called("write_callback")
+        return self._write(resource, status={**resource["status"], "callback": callback})
+
+    async def create_job(self, manifest: Json) -> Json:
+        self._called("create_job")
+        if manifest["metadata"]["name"] in self.jobs:
+            raise Conflict("exists", 409)
+        self.jobs[manifest["metadata"]["name"]] = job = {**manifest, "status": {}}
+        job["metadata"] |= {"uid": "job-uid", "resourceVersion": "1"}
+        return copy.deepcopy(job)
+
+    async def get_job(self, namespace: str, name: str) -> Json:
+        self._called("get_job")
+        if name not in self.jobs:
+            raise NotFound("no such Job", 404)
+        return copy.deepcopy(self.jobs[name])
+
+    async def delete_job(self, namespace: str, name: str) -> None:
+        self._called("delete_job")
+        self.jobs.pop(name, None)
+
+    async def list_pods(self, namespace: str, selector: str) -> list[Json]:
+        return []
+
+    async def create_event(self, namespace: str, manifest: Json) -> None:
+        self._called(f"event {manifest['reason']}")
+
+
+class Accepts(Validator):
+    """A validator that needs no child."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def check(self, payload: Payload) -> Accepted:
+        return Accepted("e2e/hello:1", "sha256:d", "packed")
+
+
+class Operator:
+    """A reconciler and what is around it; `restart` forgets everything that is in memory only."""
+
+    def __init__(self, server: OneExecution) -> None:
+        self.server = server
+        self.again: list[str] = []
+        self.restart()
+
+    def restart(self) -> None:
+        cluster = cast("Cluster", self.server)
+        self.store = Store()
+        self.runs = Runs(Relay(changed=lambda key: None), self.again.append, self.store.has_ended)
+        self.observer = Observer(
+            cluster=cluster,
+            store=self.store,
+            runs=self.runs,
+            validator=Accepts(),
+            launch=LAUNCH,
+            namespace="operator",
+            again=lambda uid, after: self.again.append(uid),
+        )
+        self.reconciler = Reconciler(
+            cluster=cluster,
+            store=self.store,
+            runs=self.runs,
+            observer=self.observer,
+            destinations=Destinations(cluster),
+            again=lambda uid, after: self.again.append(uid),
+        )
+        runner = {"metadata": {"name": "default", "namespace": "ns", "uid": "r", "generation": 1}, "spec": {}}
+        self.store.see_runner(runner, deleted=False)
+
+    async def look(self) -> None:
+        """What the watches show now, and a reconcile of it."""
+        if self.server.resource is not None:
+            self.store.see_execution(self.server.resource, deleted=False)
+        await self.reconciler.reconcile(UID)
+
+
+def resource(**metadata: Any) -> Json:
+    base = {"name": "hello", "namespace": "ns", "uid": UID, "generation": 1, "resourceVersion": "5"}
+    base["creationTimestamp"] = "2026-11-21T11:00:00Z"
+    return {"metadata": {**base, **metadata}, "spec": {"workflow": {"yaml": "x"}}}
+
+
+def running(**metadata: Any) -> Json:
+    status = {"phase": "Running", "jobName": JOB, "attempt": 1, "executionId": UID, "startTime": "2026-11-21T11:00:00Z"}
+    return {**resource(finalizers=[group.FINALIZER], **metadata), "status": {**status, "callback": {"sourceSequence": 3}}}
+
+
+def job() -> Json:
+    owner = {"apiVersion": group.API_VERSION, "kind": group.EXECUTION_KIND, "uid": UID, "controller": True}
+    labels = {group.LABEL_EXECUTION_UID: UID}
+    metadata = {
+        "name": JOB,
+        "namespace": "ns",
+        "uid": "j",
+        "resourceVersion": "1",
+        "labels": labels,
+        "ownerReferences": [owner],
+    }
+    return {"kind": "Job", "metadata": metadata, "spec": {}, "status": {}}
+
+
+def ago(**amount: float) -> str:
+    return to_text(datetime.now(UTC) - timedelta(**amount))
+
+
+@pytest.fixture
+def launched() -> Operator:
+    server = OneExecution(running())
+    server.jobs[JOB] = job()
+    return Operator(server)
+
+
+async def _checked(operator: Operator) -> None:
+    await operator.look()
+    for task in list(operator.observer._checking.values()):
+        await task
+
+
+async def test_killed_after_any_call_the_next_operator_ends_with_one_job() -> None:
+    """The operator dies right after its n-th write; the next one finishes what it began."""
+    for last in range(6):
+        server = OneExecution(resource())
+        operator = Operator(server)
+        before = server._called
+
+        def dies(name: str, server: OneExecution = server, last: int = last, before: Any = before) -> None:
+            if len(server.calls) == last:
+                raise KeyboardInterrupt
+            before(name)
+
+        server._called = dies  # type: ignore[method-assign]
+        try:
+            await _checked(operator)
+            await operator.look()
+        except KeyboardInterrupt:
+            pass
+        server._called = before  # type: ignore[method-assign]
+        operator.restart()
+        await _checked(operator)
+        await operator.look()
+        assert list(server.jobs) == [JOB], f"killed after call {last}"
+        assert server.resource is not None
+        assert server.resource["status"]["jobName"] == JOB
+
+
+async def test_a_deletion_goes_through_though_the_job_may_not_be_removed(launched: Operator) -> None:
+    server = launched.server
+    server.resource = running(deletionTimestamp=ago(seconds=60))
+    server.refuse["delete_job"] = Forbidden("a webhook says no", 403)
+    for _ in range(3):
+        await launched.look()
+    assert server.resource is not None
+    assert server.resource["metadata"]["finalizers"] == []
+
+
+async def test_a_deletion_goes_through_whatever_cannot_be_looked_at(launched: Operator) -> None:
+    server = launched.server
+    server.resource = running(deletionTimestamp=ago(minutes=5))
+    server.refuse["get_job"] = Forbidden("no", 403)
+    await launched.look()
+    assert server.resource is not None
+    assert server.resource["metadata"]["finalizers"] == []
+
+
+async def test_the_news_of_a_deleted_job_does_not_end_a_run_twice(launched: Operator) -> None:
+    server = launched.server
+    server.resource = running(deletionTimestamp=ago(seconds=60))
+    launched.store.see_job(job(), deleted=False)
+    await launched.look()
+    assert server.calls.count("set_finalizers") == 1
+    launched.store.see_job(job(), deleted=True)
+    await launched.reconciler.reconcile(UID)
+    assert server.calls.count("set_finalizers") == 1
+
+
+async def test_a_status_that_the_api_server_refuses_is_recorded_in_short(launched: Operator) -> None:
+    server = launched.server
+    await launched.look()
+    run = launched.runs.get(UID)
+    assert run is not None
+    failed = io_pb2.WorkflowProgressEvent(sequence_number=4, event_type="workflow_failed", error={"type": "t", "status": 500})
+    run.ingest(failed)
+    tries = 0
+    write = server.write_status
+
+    async def refuses_once(resource: Json, status: Json) -> Json:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise Rejected("tasks[0].name: too long", 422)
+        return await write(resource, status)
+
+    server.write_status = refuses_once  # type: ignore[method-assign]
+    await launched.look()
+    assert server.resource is not None
+    assert server.resource["status"]["phase"] == "Failed"
+    assert tries == 2
+
+
+async def test_an_ended_run_lets_its_resource_go(launched: Operator) -> None:
+    server = launched.server
+    await launched.look()
+    run = launched.runs.get(UID)
+    assert run is not None
+    run.ingest(io_pb2.WorkflowProgressEvent(sequence_number=4, event_type="workflow_completed"), b"1")
+    await launched.look()
+    await launched.look()
+    assert server.resource is not None
+    assert (server.resource["status"]["phase"], server.resource["metadata"]["finalizers"]) == ("Completed", [])
+    assert launched.runs.get(UID) is None
+
+
+async def test_a_job_of_that_name_that_is_somebody_elses_is_told_and_tried_again() -> None:
+    server = OneExecution(resource())
+    foreign = job()
+    foreign["metadata"]["ownerReferences"][0]["uid"] = "somebody"
+    server.jobs[JOB] = foreign
+    operator = Operator(server)
+    await _checked(operator)
+    await operator.look()
+    await operator.look()
+    assert server.resource is not None
+    messages = [item["message"] for item in server.resource["status"]["conditions"]]
+    assert any("not of this execution" in message for message in messages)
