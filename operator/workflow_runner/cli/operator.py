@@ -83,12 +83,7 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         store=store,
         runs=runs,
         validator=validator,
-        launch=LaunchSettings(
-            image=settings.image,
-            image_pull_policy=settings.image_pull_policy,
-            sink=SinkAddress(endpoint, authority.certificate.decode()),
-            log_level=settings.job_log_level,
-        ),
+        launch=_launch(settings, SinkAddress(endpoint, authority.certificate.decode())),
         namespace=namespace,
         again=queue.add,
     )
@@ -126,6 +121,12 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         await server.stop(grace=STOP_SECONDS)
         await health.cleanup()
         await asyncio.to_thread(validator.close)
+
+
+def _launch(settings: OperatorSettings, sink: SinkAddress) -> LaunchSettings:
+    return LaunchSettings(
+        image=settings.image, image_pull_policy=settings.image_pull_policy, sink=sink, log_level=settings.job_log_level
+    )
 
 
 async def _until_stopped(stop: asyncio.Event, parts: dict[str, Coroutine[Any, Any, None]]) -> None:

@@ -113,61 +113,69 @@ def _pod_spec(
             "fsGroup": 65532,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [
-            {
-                "name": CONTAINER,
-                "image": settings.image,
-                "imagePullPolicy": settings.image_pull_policy,
-                "args": ["execute", f"--input-file={INPUT_FOLDER}/input", f"--digest={digest}"],
-                "env": [
-                    {"name": "WORKFLOW_RUNNER_EXECUTION_UID", "value": uid},
-                    {"name": "WORKFLOW_RUNNER_EXECUTION_ID", "value": execution_id},
-                    {"name": "WORKFLOW_RUNNER_ATTEMPT", "value": str(attempt)},
-                    {"name": "WORKFLOW_RUNNER_WORKFLOW_NAME", "value": workflow},
-                    {"name": "WORKFLOW_RUNNER_SINK_ENDPOINT", "value": settings.sink.endpoint},
-                    {"name": "WORKFLOW_RUNNER_SINK_CA", "value": settings.sink.ca_pem},
-                    {"name": "WORKFLOW_RUNNER_SINK_TOKEN_FILE", "value": f"{TOKEN_FOLDER}/token"},
-                    {"name": "LOG_LEVEL", "value": settings.log_level},
-                ],
-                "resources": {
-                    "requests": {"cpu": settings.cpu_request, "memory": settings.memory_request},
-                    "limits": {"memory": settings.memory_limit},
-                },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-                "terminationMessagePath": "/dev/termination-log",
-                "terminationMessagePolicy": "File",
-                "volumeMounts": [
-                    {"name": "input", "mountPath": INPUT_FOLDER, "readOnly": True},
-                    {"name": "token", "mountPath": TOKEN_FOLDER, "readOnly": True},
-                    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the container's own, an emptyDir
-                ],
-            }
+        "containers": [_container(settings, uid, execution_id, attempt, workflow, digest)],
+        "volumes": _volumes(),
+    }
+
+
+def _container(
+    settings: LaunchSettings, uid: str, execution_id: str, attempt: int, workflow: str, digest: str
+) -> dict[str, Any]:
+    return {
+        "name": CONTAINER,
+        "image": settings.image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "args": ["execute", f"--input-file={INPUT_FOLDER}/input", f"--digest={digest}"],
+        "env": [
+            {"name": "WORKFLOW_RUNNER_EXECUTION_UID", "value": uid},
+            {"name": "WORKFLOW_RUNNER_EXECUTION_ID", "value": execution_id},
+            {"name": "WORKFLOW_RUNNER_ATTEMPT", "value": str(attempt)},
+            {"name": "WORKFLOW_RUNNER_WORKFLOW_NAME", "value": workflow},
+            {"name": "WORKFLOW_RUNNER_SINK_ENDPOINT", "value": settings.sink.endpoint},
+            {"name": "WORKFLOW_RUNNER_SINK_CA", "value": settings.sink.ca_pem},
+            {"name": "WORKFLOW_RUNNER_SINK_TOKEN_FILE", "value": f"{TOKEN_FOLDER}/token"},
+            {"name": "LOG_LEVEL", "value": settings.log_level},
         ],
-        "volumes": [
-            {
-                "name": "input",
-                "downwardAPI": {
-                    "items": [{"path": "input", "fieldRef": {"fieldPath": f"metadata.annotations['{group.ANNOTATION_INPUT}']"}}]
-                },
-            },
-            {
-                "name": "token",
-                "projected": {
-                    "sources": [
-                        {
-                            "serviceAccountToken": {
-                                "audience": group.SINK_AUDIENCE,
-                                "expirationSeconds": TOKEN_SECONDS,
-                                "path": "token",
-                            }
-                        }
-                    ]
-                },
-            },
-            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+        "resources": {
+            "requests": {"cpu": settings.cpu_request, "memory": settings.memory_request},
+            "limits": {"memory": settings.memory_limit},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [
+            {"name": "input", "mountPath": INPUT_FOLDER, "readOnly": True},
+            {"name": "token", "mountPath": TOKEN_FOLDER, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the container's own, an emptyDir
         ],
     }
+
+
+def _volumes() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": "input",
+            "downwardAPI": {
+                "items": [{"path": "input", "fieldRef": {"fieldPath": f"metadata.annotations['{group.ANNOTATION_INPUT}']"}}]
+            },
+        },
+        {
+            "name": "token",
+            "projected": {
+                "sources": [
+                    {
+                        "serviceAccountToken": {
+                            "audience": group.SINK_AUDIENCE,
+                            "expirationSeconds": TOKEN_SECONDS,
+                            "path": "token",
+                        }
+                    }
+                ]
+            },
+        },
+        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+    ]
