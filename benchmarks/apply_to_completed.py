@@ -7,6 +7,7 @@ the time of an execution goes, and how many writes it cost the operator.
 from __future__ import annotations
 
 import json
+import secrets
 import statistics
 import time
 from collections import Counter
@@ -21,7 +22,7 @@ Json = dict[str, Any]
 
 PAIRS = 12
 WARM_UP = 2
-BENCH_NAMESPACE = "bench"
+BENCH_NAMESPACE = f"bench-{secrets.token_hex(3)}"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
