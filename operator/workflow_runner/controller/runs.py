@@ -71,7 +71,6 @@ class Runs:
         if batch.HasField("control"):
             result = _ANSWERS.get(batch.control.result, "Refused")
             run.answer = ControlAnswer(batch.control.generation, result, batch.control.reason[:1024])
-            run.urgent = True
         self._changed(uid)
         return run.source_sequence
 
