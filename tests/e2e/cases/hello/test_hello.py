@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.harness.kube import Execution
+from tests.e2e.harness.waiting import wait_for
 
 
 def test_a_workflow_is_applied_and_completes_with_its_output(applied: Execution) -> None:
@@ -59,3 +60,19 @@ def test_explain_reads_well(cluster: Cluster, applied: Execution) -> None:
     assert "The document as YAML text." in text
     assert "<no description>" not in cluster.kubectl("explain", "wfe", "--recursive")
     applied.wait_phase("Completed")
+
+
+def test_it_costs_the_api_server_few_writes(cluster: Cluster, applied: Execution) -> None:
+    applied.wait_phase("Completed")
+    wait_for(lambda: applied.resource["metadata"].get("finalizers"), lambda found: not found, what="the finalizer is off")
+    if cluster.engine is None:
+        return  # somebody's own cluster, whose audit log is not ours to read
+    writes = [
+        f"{event['verb']} {event['objectRef']['resource']}"
+        for event in cluster.audit_log()
+        if event["user"]["username"] == "system:serviceaccount:workflow-runner:workflow-runner"
+        and event["objectRef"].get("namespace") == applied.namespace.name
+        and event["verb"] not in ("get", "list", "watch")
+    ]
+    # A TokenReview, which names no namespace, comes on top.
+    assert len(writes) <= 7, writes
