@@ -22,6 +22,10 @@ Json = dict[str, Any]
 
 CACHE_SECONDS = 60.0
 CACHE_SIZE = 4096
+REFUSAL_SECONDS = 5.0
+"""A bad token is bad for this long without asking: a stranger who insists does not load the API server."""
+REVIEWS_AT_ONCE = 16
+MAX_TOKEN = 16 * 1024
 POD_NAME = "authentication.kubernetes.io/pod-name"
 POD_UID = "authentication.kubernetes.io/pod-uid"
 _PREFIX = "system:serviceaccount:"
@@ -53,7 +57,8 @@ class Identities:
         self._namespace_of = namespace_of
         self._known_pod = known_pod
         self._known_job = known_job
-        self._cache: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+        self._cache: OrderedDict[bytes, tuple[float, Caller | str]] = OrderedDict()
+        self._reviews = asyncio.Semaphore(REVIEWS_AT_ONCE)
         self._asking: dict[bytes, asyncio.Lock] = {}
 
     async def caller(self, token: str) -> Caller:
@@ -63,18 +68,41 @@ class Identities:
         lock = self._asking.setdefault(digest, asyncio.Lock())
         try:
             async with lock:
-                cached = self._cache.get(digest)
-                if cached is not None and time.monotonic() - cached[0] < CACHE_SECONDS:
-                    return cached[1]
-                caller = await self._ask(token)
-                self._cache[digest] = (time.monotonic(), caller)
+                caller = self._known(digest)
+                if caller is not None:
+                    return caller
+                caller = await self._find_out(digest, token)
         finally:
             if not lock.locked():
                 self._asking.pop(digest, None)
+        return caller
+
+    def _known(self, digest: bytes) -> Caller | None:
+        until, answer = self._cache.get(digest, (0.0, None))
+        if answer is None or time.monotonic() > until:
+            return None
+        if isinstance(answer, Caller):
+            return answer
+        raise Unauthenticated(answer, code="sink.bad-token")
+
+    async def _find_out(self, digest: bytes, token: str) -> Caller:
+        if len(token) > MAX_TOKEN or token.count(".") != 2:
+            raise Unauthenticated("that is no service-account token", code="sink.bad-token")
+        try:
+            async with self._reviews:
+                caller = await self._ask(token)
+        except Unauthenticated as error:
+            self._keep(digest, error.message)
+            raise
+        self._keep(digest, caller)
+        return caller
+
+    def _keep(self, digest: bytes, answer: Caller | str) -> None:
+        seconds = CACHE_SECONDS if isinstance(answer, Caller) else REFUSAL_SECONDS
+        self._cache[digest] = (time.monotonic() + seconds, answer)
         self._cache.move_to_end(digest)
         while len(self._cache) > CACHE_SIZE:
             self._cache.popitem(last=False)
-        return caller
 
     async def _ask(self, token: str) -> Caller:
         review = await self._cluster.review_token(token, group.SINK_AUDIENCE)

@@ -15,7 +15,7 @@ api_server, cluster, sink = server.api_server, server.cluster, server.sink
 
 
 async def test_a_run_is_folded_steered_answered_and_let_go(sink: server.Sink, tmp_path: Path) -> None:
-    (token := tmp_path / "token").write_text("pod-1")
+    (token := tmp_path / "token").write_text("pod-1.x.y")
     run = LiveRun(execution_id="execution-1", attempt=1)
     run.desired = Desired("Pause", "spec.paused is true", 2)
     sink.runs.begin("execution-1", run, None, delivered=0)

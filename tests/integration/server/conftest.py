@@ -33,7 +33,7 @@ NAMESPACES = {"execution-1": "ns", "execution-2": "ns", "execution-3": "elsewher
 
 
 class ApiServer:
-    """Tokens `pod-1`, `pod-2`, … belong to the pods of execution-1, execution-2, …; `wrong-audience` and
+    """Tokens `pod-1.x.y`, `pod-2.x.y`, … belong to the pods of execution-1, execution-2, …; `wrong-audience` and
     `unbound` are what they say; any other token is none."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class ApiServer:
         if self.down:
             return web.json_response({"message": "etcd is having a moment"}, status=503)
         spec = (await request.json())["spec"]
-        token, user = spec["token"], {"username": "system:serviceaccount:ns:default", "extra": {}}
+        token, user = spec["token"].split(".")[0], {"username": "system:serviceaccount:ns:default", "extra": {}}
         if token.startswith("pod-"):
             user["extra"] = {POD_NAME: [token], POD_UID: [f"uid-of-{token}"]}
         good = token.startswith("pod-") or token == "unbound"

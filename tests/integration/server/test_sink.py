@@ -20,7 +20,8 @@ SECOND_ATTEMPT = sink_pb2.Run(execution_uid="execution-1", execution_id="executi
 
 
 def token(value: str) -> list[tuple[str, str]]:
-    return [("authorization", f"Bearer {value}")]
+    """A token of the fake API server's, in the form of a real one."""
+    return [("authorization", f"Bearer {value}.x.y" if value else "Bearer ")]
 
 
 def event(number: int, kind: str = "task_started") -> io_pb2.WorkflowProgressEvent:
@@ -39,6 +40,7 @@ async def progress(sink: Sink, metadata: list[tuple[str, str]], *batches: sink_p
         ([], RUN, grpc.StatusCode.UNAUTHENTICATED),
         (token(""), RUN, grpc.StatusCode.UNAUTHENTICATED),
         (token("nonsense"), RUN, grpc.StatusCode.UNAUTHENTICATED),
+        ([("authorization", "Bearer nonsense")], RUN, grpc.StatusCode.UNAUTHENTICATED),
         (token("wrong-audience"), RUN, grpc.StatusCode.UNAUTHENTICATED),
         (token("unbound"), RUN, grpc.StatusCode.PERMISSION_DENIED),
         (token("pod-of-nobody"), RUN, grpc.StatusCode.PERMISSION_DENIED),
@@ -52,6 +54,7 @@ async def progress(sink: Sink, metadata: list[tuple[str, str]], *batches: sink_p
         "none",
         "empty",
         "nonsense",
+        "no-token-at-all",
         "wrong-audience",
         "unbound",
         "no-run",
@@ -88,6 +91,14 @@ async def test_a_busy_api_server_means_try_again_not_go_away(sink: Sink, live: L
 async def test_a_token_is_reviewed_once_a_minute(sink: Sink, live: LiveRun, api_server: ApiServer) -> None:
     await asyncio.gather(*(progress(sink, token("pod-1"), sink_pb2.ProgressBatch(run=RUN)) for _ in range(4)))
     await progress(sink, token("pod-1"), sink_pb2.ProgressBatch(run=RUN, events=[event(1)]))
+    assert api_server.reviews == 1
+
+
+async def test_a_bad_token_is_not_asked_about_again_and_again(sink: Sink, live: LiveRun, api_server: ApiServer) -> None:
+    for _ in range(4):
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await progress(sink, token("wrong-audience"), sink_pb2.ProgressBatch(run=RUN))
+        assert refusal.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert api_server.reviews == 1
 
 
