@@ -31,6 +31,7 @@ from workflow_runner.reconcile.bounds import fitted
 from workflow_runner.reconcile.job_end import job_end, job_missing
 from workflow_runner.reconcile.live import End
 from workflow_runner.reconcile.observed import Accepted, Observed, Refused
+from workflow_runner.reconcile.pod_trouble import trouble
 from workflow_runner.reconcile.status import (
     callback_of,
     desired_of,
@@ -231,7 +232,8 @@ def follow(o: Observed) -> Plan | None:
     if stop is not None and any(isinstance(action, EndRun) for action in stop.actions):
         return stop
     phase = "Paused" if o.live.paused else "Running" if o.live.start is not None else "Pending"
-    status = followed(o, o.live, in_progress(o, phase))
+    why = trouble(o.pod) if phase == "Pending" else None
+    status = followed(o, o.live, in_progress(o, phase) if why is None else in_progress(o, phase, reason=why[0], message=why[1]))
     changed = phase != o.status.get("phase") or status.get("control") != o.status.get("control") or o.live.urgent
     tell: tuple[Action, ...] = (SetDesired(desired),) if desired != o.live.desired else ()
     again = stop.again_after if stop is not None else None

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from workflow_runner.reconcile.bounds import representable, size
 from workflow_runner.reconcile.live import Desired, End, LiveRun
 from workflow_runner.reconcile.observed import Accepted, Observed, Runner
+from workflow_runner.reconcile.pod_trouble import HOPELESS
 from workflow_runner.reconcile.timestamps import from_text, to_seconds_text, to_text
 
 Json = dict[str, Any]
@@ -56,7 +57,7 @@ def in_progress(
             ("Accepted", *accepted),
             ("Completed", "False", reason, message),
             ("Reconciling", "True", reason, message),
-            ("Stalled", "False", reason, ""),
+            ("Stalled", *(("True", reason, message) if reason in HOPELESS else ("False", reason, ""))),
         ],
         o.now,
         o.generation,

@@ -202,6 +202,29 @@ class TestFollow:
         assert action.end.error["code"] == "run.job-deleted"
 
 
+class TestPending:
+    @pytest.mark.parametrize("reason", ["ImagePullBackOff", "ErrImagePull", "CreateContainerConfigError"])
+    def test_a_pod_that_cannot_start_stalls_the_run_and_says_why(self, observed: Builder, live: LiveRun, reason: str) -> None:
+        waiting = pod({"waiting": {"reason": reason, "message": "no such image"}})
+        status = written(plan(observed.launched(live, phase="Pending", pod=waiting)))
+        assert condition(status, "Stalled") == ("True", reason, f"The pod cannot start: {reason}: no such image")
+        assert condition(status, "Completed")[2] == f"The pod cannot start: {reason}: no such image"
+
+    def test_a_pod_without_a_node_is_told_and_waited_for(self, observed: Builder, live: LiveRun) -> None:
+        homeless = pod()
+        homeless["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes: memory"}]
+        status = written(plan(observed.launched(live, phase="Pending", pod=homeless)))
+        assert condition(status, "Reconciling") == ("True", "Unschedulable", "The pod has no node yet: 0/1 nodes: memory")
+        assert condition(status, "Stalled")[0] == "False"
+
+    def test_what_is_mended_is_forgotten(self, observed: Builder, live: LiveRun) -> None:
+        waiting = pod({"waiting": {"reason": "ErrImagePull"}})
+        before = written(plan(observed.launched(live, phase="Pending", pod=waiting)))
+        live.ingest(event(1, "workflow_started"))
+        after = written(plan(observed.launched(live, phase="Pending", status=before, now=NOW + timedelta(seconds=1))))
+        assert (after["phase"], condition(after, "Stalled")[0]) == ("Running", "False")
+
+
 class TestEnd:
     def test_the_last_event_gives_the_output(self, observed: Builder, live: LiveRun) -> None:
         live.ingest(event(1, "workflow_started"))
