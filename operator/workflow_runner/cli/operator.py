@@ -73,7 +73,7 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
 
     queue, store, validator = KeyedQueue(), Store(), Validator()
     relay = Relay(changed=queue.add)
-    runs = Runs(relay, queue.add, store.has_ended)
+    runs = Runs(relay, queue.add, store.has_ended, store.newest_pod_of)
     identities = Identities(cluster, known_pod=store.known_pod, known_job=store.known_job, namespace_of=store.namespace_of)
     sink = SinkService(runs, identities)
     server, _ = build_server(sink, f"0.0.0.0:{settings.grpc_port}", server_credentials(authority, list(dict.fromkeys(names))))

@@ -7,6 +7,7 @@ executions that have not ended, or whose end Stigmer has not heard of.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2
@@ -15,20 +16,29 @@ from workflow_runner.reconcile.observed import Delivery
 from workflow_runner.stigmer.client import Destination
 from workflow_runner.stigmer.relay import Relay
 
+Json = dict[str, Any]
+
 _ANSWERS = {"accepted": "Accepted", "applied": "Applied", "refused": "Refused"}
 
 
 class Runs:
     """LiveRuns by execution uid. `changed(uid)` is called when a run needs its reconcile, `published(uid)`
     when its pod is to be told something;
-    `ended(uid)` says whether the execution's status is a terminal one."""
+    `ended(uid)` says whether the execution's status is a terminal one, `newest_pod(uid)` which pod the watches saw last."""
 
-    def __init__(self, relay: Relay, changed: Callable[[str], None], ended: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        changed: Callable[[str], None],
+        ended: Callable[[str], bool],
+        newest_pod: Callable[[str], Json | None] = lambda uid: None,
+    ) -> None:
         self._runs: dict[str, LiveRun] = {}
         self._relay = relay
         self._relayed: set[str] = set()
         self._changed = changed
         self.has_ended = ended
+        self._newest_pod = newest_pod
         self.published: Callable[[str], None] = lambda uid: None
 
     def get(self, uid: str) -> LiveRun | None:
@@ -51,10 +61,11 @@ class Runs:
         if uid in self._relayed:
             self._relay.track(uid, destination, 0)
 
-    def take(self, uid: str, pod: str, batch: sink_pb2.ProgressBatch) -> int:
-        """Takes in what a pod sent; the highest number known of this run now. Raises KeyError for an unknown run."""
+    def take(self, uid: str, pod: str, created: str, batch: sink_pb2.ProgressBatch) -> int:
+        """Takes in what a pod sent, made at `created`; the highest number known of this run now, 0 for a pod that has
+        been replaced. Raises KeyError for an unknown run."""
         run = self._runs[uid]
-        if not run.pod_is(pod):
+        if (pod != run.pod_name and self._is_replaced(uid, created)) or not run.pod_is(pod):
             return 0
         for event in batch.events:
             if run.ingest(event, batch.output_json) or event.sequence_number <= run.source_sequence:
@@ -73,6 +84,11 @@ class Runs:
             run.answer = ControlAnswer(batch.control.generation, result, batch.control.reason[:1024])
         self._changed(uid)
         return run.source_sequence
+
+    def _is_replaced(self, uid: str, created: str) -> bool:
+        """Whether the watches have shown a later pod of the run: after an operator's restart nothing else tells."""
+        newest = self._newest_pod(uid)
+        return newest is not None and created < newest["metadata"].get("creationTimestamp", "")
 
     def conclude(self, uid: str, end: End) -> None:
         """The operator itself found the run ended."""

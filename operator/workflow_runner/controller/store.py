@@ -99,6 +99,13 @@ class Store:
         own = [pod for pod in pods if is_controlled_by(pod, job["metadata"]["uid"])]
         return max(own, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]), default=None)
 
+    def newest_pod_of(self, execution_uid: str) -> Json | None:
+        """The newest pod of an execution's Job, by the execution's uid."""
+        execution = self.executions.get(execution_uid)
+        if execution is None:
+            return None
+        return self.newest_pod(execution, self.job(execution, (execution.get("status") or {}).get("jobName", "")))
+
     def known_pod(self, namespace: str, uid: str) -> Json | None:
         """A pod of any execution by its own uid."""
         for (where, _), pods in self._pods.items():

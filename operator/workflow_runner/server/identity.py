@@ -38,6 +38,7 @@ class Caller:
     execution_uid: str
     namespace: str
     pod: str
+    pod_created: str
     attempt: int
 
 
@@ -140,7 +141,8 @@ class Identities:
             # Owners are only names in the object of whoever may write it: one of another namespace proves nothing.
             raise PermissionDenied("the pod's Job names an execution of another namespace", code="sink.other-namespace")
         attempt = (job["metadata"].get("labels") or {}).get(group.LABEL_ATTEMPT, "0")
-        return Caller(execution["uid"], namespace, pod_name, int(attempt) if attempt.isdigit() else 0)
+        created = pod["metadata"].get("creationTimestamp", "")
+        return Caller(execution["uid"], namespace, pod_name, created, int(attempt) if attempt.isdigit() else 0)
 
 
 def _controller(resource: Json, kind: str, api_version: str) -> Json:

@@ -51,7 +51,7 @@ class LiveRuns(Protocol):
 
     def get(self, uid: str) -> LiveRun | None: ...
 
-    def take(self, uid: str, pod: str, batch: sink_pb2.ProgressBatch) -> int: ...
+    def take(self, uid: str, pod: str, created: str, batch: sink_pb2.ProgressBatch) -> int: ...
 
     def watermarks(self, uid: str) -> tuple[int, int]: ...
 
@@ -77,7 +77,7 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
             if batch.HasField("run"):
                 await self._check(caller, batch.run, context)
             if await self._known(caller, context) is not None:
-                received = self._runs.take(caller.execution_uid, caller.pod, batch)
+                received = self._runs.take(caller.execution_uid, caller.pod, caller.pod_created, batch)
         return sink_pb2.ProgressResponse(received_sequence=received)
 
     async def Watch(self, request: sink_pb2.WatchRequest, context: Context) -> AsyncIterator[sink_pb2.WatchResponse]:
@@ -115,7 +115,7 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
         """One event by the older callback client (ReportProgress)."""
         caller = await self._caller(context)
         if await self._known(caller, context) is not None:
-            self._runs.take(caller.execution_uid, caller.pod, sink_pb2.ProgressBatch(events=[event]))
+            self._runs.take(caller.execution_uid, caller.pod, caller.pod_created, sink_pb2.ProgressBatch(events=[event]))
         return io_pb2.ProgressAckResponse(success=True)
 
     async def _caller(self, context: Context) -> Caller:
