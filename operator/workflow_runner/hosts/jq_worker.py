@@ -35,10 +35,11 @@ class JqWorker:
     """Evaluates one program at a time in a child process; further callers wait their turn.
 
     `timeout` is in seconds an evaluation, `memory` in bytes for the child as a whole, `result_bytes` the
-    largest result as JSON text. Close it with `aclose`.
+    largest result as JSON text. Close it with `aclose`. The default memory is half of what a launched pod has: a
+    pod that runs over its limit loses all of its processes, not only the greedy one.
     """
 
-    def __init__(self, *, timeout: float = 10.0, memory: int = 512 * _MEBIBYTE, result_bytes: int = 16 * _MEBIBYTE) -> None:
+    def __init__(self, *, timeout: float = 10.0, memory: int = 256 * _MEBIBYTE, result_bytes: int = 16 * _MEBIBYTE) -> None:
         self._timeout = timeout
         self._memory = memory
         self._result_bytes = result_bytes
