@@ -108,7 +108,7 @@ class _Pod:
             code, message = await self._outcome()
             if self._interrupted and code == CANCELLED:
                 return INTERRUPTED
-            self._leave_message(message)
+            self._leave_message(message | {"lastSequence": self._reporter.last_sequence})
             await self._acknowledged()
             return code
         finally:

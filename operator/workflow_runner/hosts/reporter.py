@@ -135,6 +135,11 @@ class Reporter:
         elif self._timer is None and self._loop is not None:
             self._timer = self._loop.call_later(self._batch_seconds, self._time_to_send)
 
+    @property
+    def last_sequence(self) -> int:
+        """The number of the newest event, sent or not."""
+        return self._buffer.last
+
     def control_result(self, generation: int, result: str, reason: str = "") -> None:
         """Answer a desired state: `result` is accepted, applied or refused. The newest answer is told at once."""
         self._control = sink_pb2.ControlResult(generation=generation, result=result, reason=reason)

@@ -12,7 +12,7 @@ from typing import Any
 
 from workflow_runner.launchers.job import CONTAINER
 from workflow_runner.reconcile.bounds import bounded_error
-from workflow_runner.reconcile.live import End
+from workflow_runner.reconcile.live import MAX_JUMP, End
 from workflow_runner.reconcile.timestamps import from_text
 
 Json = dict[str, Any]
@@ -73,7 +73,7 @@ def _message(terminated: Json) -> Json | None:
 
 
 def _from_message(message: Json, time: datetime) -> End:
-    error = message.get("error")
+    error, last = message.get("error"), message.get("lastSequence")
     return End(
         phase=message["phase"],
         time=time,
@@ -81,6 +81,7 @@ def _from_message(message: Json, time: datetime) -> End:
         error=bounded_error(error) if isinstance(error, dict) else None,
         output=message.get("output"),
         output_known=message["phase"] != "Completed" or "output" in message,
+        sequence=last if isinstance(last, int) and 0 < last < MAX_JUMP else 0,
     )
 
 

@@ -26,6 +26,8 @@ MAX_EVENT_OUTPUT = 4096
 """Bytes of JSON; a larger output is in the resource's status only."""
 
 MAX_JUMP = 10**9
+UNWRITTEN = 1_000_000
+"""More events than an operator delivers between two status writes."""
 _OWED_TASK_EVENT = "task_failed"
 _ENDS = {"workflow_completed": "Completed", "workflow_failed": "Failed", "workflow_cancelled": "Cancelled"}
 
@@ -42,6 +44,8 @@ class End:
     error: dict[str, Any] | None = None
     output: Any = None
     output_known: bool = True
+    sequence: int = 0
+    """The number that the pod gave its last event, where its termination message tells; else 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ class LiveRun:
         self.workflow_name = ""
         self.pod_name = ""
         self._replaced: set[str] = set()
+        self._restored = False
+        """Made from status: a former operator may have told Stigmer more than status says."""
         self.desired = Desired()
         self.answer: ControlAnswer | None = None
         self.urgent = False
@@ -97,6 +103,7 @@ class LiveRun:
             base_sequence=callback.get("baseSequence", 0),
             source_sequence=callback.get("sourceSequence", 0),
         )
+        run._restored = True
         run.pod_name = status.get("podName", "")
         run.counts = dict(status.get("taskCounts") or {})
         run.progress = status.get("progress") or 0
@@ -162,7 +169,8 @@ class LiveRun:
 
     def conclude(self, end: End) -> io_pb2.WorkflowProgressEvent:
         """Ends the run by the operator's own finding; the event that says so, not yet numbered outward."""
-        self.source_sequence += 1
+        # The pod's own number where it is known, for the pod may have told the same end; else one that is free.
+        self.source_sequence = end.sequence if end.sequence > self.source_sequence else self._free_sequence()
         self.end = end
         self.urgent = True
         event = io_pb2.WorkflowProgressEvent(
@@ -182,6 +190,11 @@ class LiveRun:
             set_output(event, end.output)
         self._owe(event)
         return event
+
+    def _free_sequence(self) -> int:
+        """A number that has been used for nothing: not even by an operator that was killed before it wrote down how
+        far it had come."""
+        return self.source_sequence + (UNWRITTEN if self._restored else 1)
 
     def _owe(self, event: io_pb2.WorkflowProgressEvent) -> None:
         owed: dict[str, Any] = {
@@ -208,7 +221,7 @@ class LiveRun:
             return False
         if self.pod_name and name != self.pod_name:
             self._replaced.add(self.pod_name)
-            self.base_sequence += self.source_sequence
+            self.base_sequence += self._free_sequence() - 1
             self.source_sequence = self.recorded_sequence = 0
             self.attempt += 1
             self.tasks = TaskBook()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.unit.reconcile.conftest import NOW, UID, event
 
 from workflow_runner.crd.execution import MAX_TASKS
-from workflow_runner.reconcile.live import MAX_OWED, End, LiveRun
+from workflow_runner.reconcile.live import MAX_OWED, UNWRITTEN, End, LiveRun
 
 
 def test_a_repeated_event_is_taken_in_once(live: LiveRun) -> None:
@@ -77,3 +77,27 @@ def test_the_operators_own_end_takes_the_next_number(live: LiveRun) -> None:
     live.ingest(event(7, "workflow_started"))
     told = live.outward(live.conclude(End("Failed", NOW, "lost", error={"type": "t", "status": 500, "title": "lost"})))
     assert (told.sequence_number, told.event_type, told.error.message) == (8, "workflow_failed", "lost")
+
+
+STATUS = {"executionId": UID, "attempt": 1, "podName": "old", "callback": {"sourceSequence": 4, "baseSequence": 100}}
+
+
+def test_after_a_restart_the_end_has_the_number_that_the_pod_gave_it() -> None:
+    """The former operator may have told Stigmer the same end, and much before it, without writing that down."""
+    run = LiveRun.from_status(STATUS)
+    told = run.outward(run.conclude(End("Completed", NOW, output=1, sequence=37)))
+    assert told.sequence_number == 137
+
+
+def test_after_a_restart_an_end_of_the_operators_own_takes_a_number_that_was_used_for_nothing() -> None:
+    run = LiveRun.from_status(STATUS)
+    told = run.outward(run.conclude(End("Failed", NOW, error={"type": "t", "status": 500})))
+    assert told.sequence_number == 104 + UNWRITTEN
+
+
+def test_after_a_restart_a_new_pods_numbers_begin_above_all_that_were_used() -> None:
+    run = LiveRun.from_status(STATUS)
+    run.pod_is("new")
+    first = event(1, "workflow_started")
+    run.ingest(first)
+    assert run.outward(first).sequence_number > 104 + UNWRITTEN - 1

@@ -241,10 +241,14 @@ class TestEnd:
         assert written(plan(late))["phase"] == "Completed"
 
     def test_the_termination_message_ends_a_run_whose_last_event_was_lost(self, observed: Builder, live: LiveRun) -> None:
-        terminated = {"exitCode": 0, "message": '{"phase":"Completed","output":{"a":1}}', "finishedAt": "2026-11-21T11:59:59Z"}
+        terminated = {
+            "exitCode": 0,
+            "message": '{"phase":"Completed","output":{"a":1},"lastSequence":9}',
+            "finishedAt": "2026-11-21T11:59:59Z",
+        }
         [action] = plan(observed.launched(live, pod=pod({"terminated": terminated}))).actions
         assert isinstance(action, act.EndRun)
-        assert (action.end.phase, action.end.output) == ("Completed", {"a": 1})
+        assert (action.end.phase, action.end.output, action.end.sequence) == ("Completed", {"a": 1}, 9)
 
     @pytest.mark.parametrize(("code", "phase"), [(0, "Completed"), (1, "Failed"), (2, "Failed"), (3, "Cancelled")])
     def test_the_exit_code_alone_tells_the_phase(self, observed: Builder, live: LiveRun, code: int, phase: str) -> None:
