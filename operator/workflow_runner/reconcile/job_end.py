@@ -32,7 +32,7 @@ def job_end(job: Json | None, pod: Json | None, now: datetime) -> End | None:
     if terminated is not None:
         message = _message(terminated)
         if message is not None:
-            return _from_message(message, _finished_at(terminated, now))
+            return _from_message(message, terminated, now)
     failed = _condition(job, "Failed")
     complete = _condition(job, "Complete")
     if failed is None and complete is None:
@@ -72,16 +72,17 @@ def _message(terminated: Json) -> Json | None:
     return message if isinstance(message, dict) and message.get("phase") in _PHASES else None
 
 
-def _from_message(message: Json, time: datetime) -> End:
+def _from_message(message: Json, terminated: Json, now: datetime) -> End:
     error, last = message.get("error"), message.get("lastSequence")
     return End(
         phase=message["phase"],
-        time=time,
+        time=_finished_at(terminated, now),
         message=str(message.get("message") or "")[:1024],
         error=bounded_error(error) if isinstance(error, dict) else None,
         output=message.get("output"),
         output_known=message["phase"] != "Completed" or "output" in message,
         sequence=last if isinstance(last, int) and 0 < last < MAX_JUMP else 0,
+        start=from_text(terminated["startedAt"]) if terminated.get("startedAt") else None,
     )
 
 

@@ -46,6 +46,8 @@ class End:
     output_known: bool = True
     sequence: int = 0
     """The number that the pod gave its last event, where its termination message tells; else 0."""
+    start: datetime | None = None
+    """When the pod began, where its container tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,23 @@ class LiveRun:
                 output=output,
                 output_known=output_known or event.event_type != "workflow_completed",
             )
+
+    def untold_start(self, end: End) -> io_pb2.WorkflowProgressEvent | None:
+        """The pod's first event, made again from the end, when none of its events has reached status: the pod ran while
+        there was no operator, and a run that ended has begun."""
+        if self.source_sequence or not end.sequence:
+            return None
+        self.start = self.start or end.start
+        event = io_pb2.WorkflowProgressEvent(
+            event_type="workflow_started",
+            workflow_name=self.workflow_name,
+            status="running",
+            message="the workflow has started",
+            timestamp_ms=int((end.start or end.time).timestamp() * 1000),
+            sequence_number=1,
+        )
+        self._owe(event)
+        return event
 
     def conclude(self, end: End) -> io_pb2.WorkflowProgressEvent:
         """Ends the run by the operator's own finding; the event that says so, not yet numbered outward."""

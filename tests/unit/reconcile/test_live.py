@@ -101,3 +101,17 @@ def test_after_a_restart_a_new_pods_numbers_begin_above_all_that_were_used() -> 
     first = event(1, "workflow_started")
     run.ingest(first)
     assert run.outward(first).sequence_number > 104 + UNWRITTEN - 1
+
+
+def test_a_run_of_which_only_the_end_was_seen_is_told_to_have_begun(live: LiveRun) -> None:
+    end = End("Completed", NOW, output=1, sequence=30, start=NOW)
+    started = live.untold_start(end)
+    assert started is not None
+    assert (started.event_type, started.sequence_number, live.start) == ("workflow_started", 1, NOW)
+    assert live.conclude(end).sequence_number == 30
+    assert [item.event_type for item in live.owed_events()] == ["workflow_started", "workflow_completed"]
+
+
+def test_a_run_that_was_heard_of_is_not_begun_again(live: LiveRun) -> None:
+    live.ingest(event(1, "workflow_started"))
+    assert live.untold_start(End("Completed", NOW, sequence=30)) is None
