@@ -6,7 +6,6 @@ only the newest and the failed ones are shown, so a million passes take no more 
 
 from __future__ import annotations
 
-import re
 import sys
 from datetime import datetime
 from typing import Protocol, TextIO
@@ -32,7 +31,6 @@ STATES = {
     EventType.WORKFLOW_VALIDATED: "running",
     EventType.WORKFLOW_RESUMED: "running",
 }
-_LISTS = re.compile(r"/(?:do|try|branches)/\d+(?=/)")  # the lists that a task stands in, by its reference
 _LOUD = frozenset({EventType.TASK_FAILED, EventType.TASK_RETRIED})
 
 

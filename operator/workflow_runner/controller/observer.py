@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from workflow_runner.cluster import Cluster, NotFound
 from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.store import Store, is_controlled_by
-from workflow_runner.controller.validation import Validator, fingerprint, payload_of
+from workflow_runner.controller.validation import Validator, payload_of
 from workflow_runner.crd import group
 from workflow_runner.crd.execution import TERMINAL_PHASES, WorkflowExecutionSpec
 from workflow_runner.crd.runner import WorkflowRunnerSpec
@@ -135,15 +135,14 @@ class Observer:
 
     def _checked(self, resource: Json) -> Accepted | Refused | None:
         """What a check of the document found; None while it is under way."""
-        payload = payload_of(resource)
-        key = (resource["metadata"]["uid"], fingerprint(payload))
+        key = (resource["metadata"]["uid"], resource["metadata"].get("generation", 0))
         if key in self._checks:
             return self._checks[key]
         if key not in self._checking:
 
             async def check() -> None:
                 try:
-                    self._checks[key] = await self._validator.check(payload)
+                    self._checks[key] = await self._validator.check(payload_of(resource))
                     while len(self._checks) > MAX_CHECKS_KEPT:
                         self._checks.popitem(last=False)
                 finally:

@@ -143,8 +143,7 @@ class Reconciler:
                     finalizers = [*resource["metadata"].get("finalizers", []), group.FINALIZER]
                     resource = await self._set_finalizers(resource, finalizers)
                 case act.RemoveFinalizer():
-                    finalizers = [item for item in resource["metadata"].get("finalizers", []) if item != group.FINALIZER]
-                    resource = await self._set_finalizers(resource, finalizers)
+                    resource = await self._remove_finalizer(resource)
                 case act.WriteCallback(callback):
                     resource = await self._cluster.write_callback(resource, callback)
                     self._seen_own_write(resource)
@@ -173,6 +172,10 @@ class Reconciler:
         gone = bool(written["metadata"].get("deletionTimestamp")) and not finalizers
         self._store.see_execution(written, deleted=gone)
         return written
+
+    async def _remove_finalizer(self, resource: Json) -> Json:
+        finalizers = [item for item in resource["metadata"].get("finalizers", []) if item != group.FINALIZER]
+        return await self._set_finalizers(resource, finalizers)
 
     def _seen_own_write(self, written: Json) -> None:
         self._store.see_execution(written, deleted=False)
@@ -295,9 +298,8 @@ class Reconciler:
         return fresh
 
     async def _let_go(self, resource: Json) -> None:
-        finalizers = [item for item in resource["metadata"].get("finalizers", []) if item != group.FINALIZER]
         with contextlib.suppress(NotFound):
-            await self._set_finalizers(resource, finalizers)
+            await self._remove_finalizer(resource)
         self._drop(resource["metadata"]["uid"])
 
     def _drop(self, uid: str) -> None:

@@ -6,7 +6,6 @@ A document that takes too long or too much memory is refused like any other bad 
 from __future__ import annotations
 
 import asyncio
-import json
 import multiprocessing
 import resource
 from concurrent.futures import TimeoutError as PoolTimeout
@@ -48,17 +47,16 @@ class Validator:
         )
 
     async def check(self, payload: Payload) -> Accepted | Refused:
-        """What `inspect` finds, or a refusal where it finds nothing within its limits."""
-        try:
-            return await asyncio.wrap_future(self._pool.schedule(inspect, args=(payload,), timeout=SECONDS))
-        except (PoolTimeout, TimeoutError):
-            return _refused(
-                "The document cannot be checked", f"checking it took longer than {SECONDS:.0f} s", "document.too-costly"
-            )
-        except (ProcessExpired, MemoryError):
-            return _refused(
-                "The document cannot be checked", "checking it took more memory than is allowed", "document.too-costly"
-            )
+        """What `inspect` finds, or a refusal where it twice finds nothing within its limits."""
+        why = ""
+        for _ in range(TRIES):
+            try:
+                return await asyncio.wrap_future(self._pool.schedule(inspect, args=(payload,), timeout=SECONDS))
+            except (PoolTimeout, TimeoutError):
+                why = f"checking it took longer than {SECONDS:.0f} s"
+            except (ProcessExpired, MemoryError):
+                why = "checking it took more memory than is allowed"
+        return _refused("The document cannot be checked", why, "document.too-costly")
 
     async def warm(self) -> None:
         """Starts a child and has it import what it needs, so that the first document does not wait for that."""
@@ -95,11 +93,6 @@ def payload_of(resource: Json) -> Payload:
     if "yaml" in workflow:
         return Payload(workflow["yaml"], spec.get("input", {}), "spec.workflow.yaml")
     return Payload(workflow["definition"], spec.get("input", {}), "spec.workflow.definition")
-
-
-def fingerprint(payload: Payload) -> int:
-    """Tells payloads apart well enough for a cache of check results."""
-    return hash(json.dumps([payload.document, payload.input], sort_keys=True))
 
 
 def _limit() -> None:

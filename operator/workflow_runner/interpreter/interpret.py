@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 
 from workflow_runner.dsl.model import Workflow
 from workflow_runner.dsl.problems import WorkflowFault
@@ -14,11 +13,6 @@ from workflow_runner.interpreter.frames import WorkflowFrame
 from workflow_runner.interpreter.outcome import Completed, Faulted
 from workflow_runner.interpreter.run import Run
 from workflow_runner.interpreter.tasks import RUNNERS
-
-
-def new_frame(input_: Json, started_at: datetime) -> WorkflowFrame:
-    """The state of a run that has done nothing yet."""
-    return WorkflowFrame(raw_input=input_, started_at=started_at)
 
 
 async def interpret(

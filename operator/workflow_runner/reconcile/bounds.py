@@ -1,6 +1,7 @@
 """What a status may hold, held to: nothing that a workflow says may keep its end from being recorded.
 
-Called by taskbook, live, job_end and status; `fitted` by execution.plan for every status that is written.
+Called by taskbook, live, job_end and status; `fitted` by execution.py
+for every status it composes, before it is compared with the one that is there.
 The limits are the CRD's (crd/execution.py) and, for the whole, etcd's 1.5 MiB less the spec's share.
 """
 

@@ -76,12 +76,8 @@ def plan(o: Observed) -> Plan:
     ):
         decision = policy(o)
         if decision is not None:
-            return Plan(tuple(_fitted(action) for action in decision.actions), decision.again_after)
+            return decision
     return Plan()
-
-
-def _fitted(action: Action) -> Action:
-    return WriteStatus(fitted(action.status)) if isinstance(action, WriteStatus) else action
 
 
 def being_deleted(o: Observed) -> Plan | None:
@@ -108,7 +104,7 @@ def already_ended(o: Observed) -> Plan | None:
     pending = o.delivery is not None and o.delivery.pending > 0
     actions: list[Action] = []
     if o.live is not None:
-        callback = callback_of(o, o.live)
+        callback = fitted({**o.status, "callback": callback_of(o, o.live)})["callback"]
         if callback != o.status.get("callback"):
             wait = _until_next_write(o) if pending else 0.0
             if wait > 0:
@@ -141,7 +137,7 @@ def write_end(o: Observed) -> Plan | None:
     before.setdefault("executionId", o.live.execution_id)
     if o.runner is not None:
         before.setdefault("runner", snapshot_of(o, o.runner))
-    status = ended(o, end, before=followed(o, o.live, before), accepted=accepted)
+    status = fitted(ended(o, end, before=followed(o, o.live, before), accepted=accepted))
     kind = WARNING if end.phase == "Failed" else NORMAL
     message = next(item["message"] for item in status["conditions"] if item["type"] == "Completed")
     return Plan((WriteStatus(status), _phase_event(o, end.phase, message, kind)))
@@ -233,7 +229,8 @@ def follow(o: Observed) -> Plan | None:
         return stop
     phase = "Paused" if o.live.paused else "Running" if o.live.start is not None else "Pending"
     why = trouble(o.pod) if phase == "Pending" else None
-    status = followed(o, o.live, in_progress(o, phase) if why is None else in_progress(o, phase, reason=why[0], message=why[1]))
+    progress = in_progress(o, phase) if why is None else in_progress(o, phase, reason=why[0], message=why[1])
+    status = fitted(followed(o, o.live, progress))
     changed = phase != o.status.get("phase") or status.get("control") != o.status.get("control") or o.live.urgent
     tell: tuple[Action, ...] = (SetDesired(desired),) if desired != o.live.desired else ()
     again = stop.again_after if stop is not None else None
@@ -288,6 +285,7 @@ def _until_next_write(o: Observed) -> float:
 
 
 def _written(o: Observed, status: Json, *, event: tuple[str, str] | None = None, again_after: float | None = None) -> Plan:
+    status = fitted(status)
     if status == o.status:
         return Plan(again_after=again_after)
     told: tuple[Action, ...] = (_phase_event(o, *event),) if event and status.get("phase") != o.status.get("phase") else ()

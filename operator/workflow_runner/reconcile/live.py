@@ -31,8 +31,6 @@ UNWRITTEN = 1_000_000
 _OWED_TASK_EVENT = "task_failed"
 _ENDS = {"workflow_completed": "Completed", "workflow_failed": "Failed", "workflow_cancelled": "Cancelled"}
 
-EndPhase = Literal["Completed", "Failed", "Cancelled"]
-
 
 @dataclass(frozen=True, slots=True)
 class End:
@@ -123,11 +121,6 @@ class LiveRun:
                 output_known="output" in status,
             )
         return run
-
-    @property
-    def outward_sequence(self) -> int:
-        """The highest number used towards Stigmer."""
-        return self.base_sequence + self.source_sequence
 
     def ingest(self, event: io_pb2.WorkflowProgressEvent, output_json: bytes = b"") -> bool:
         """Takes in one event of the pod; False when it is known already or comes after the end.

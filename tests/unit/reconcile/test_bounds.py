@@ -24,6 +24,8 @@ SCHEMA = structural_schema(WorkflowExecutionStatus)
 LONG = "é" * 20_000
 HUGE_ERROR = {"type": LONG, "status": 2**40, "message": LONG, "detail": LONG, "instance": f"/{LONG}", "code": LONG}
 
+HUGE_ERROR_IN_RANGE = {**HUGE_ERROR, "status": 500}
+
 
 def mistakes(value: Any, schema: Json, path: str = "") -> list[str]:
     """What the API server would refuse, of what the CRD's schema says."""
@@ -61,6 +63,19 @@ def test_names_and_errors_of_any_length_are_kept_cut(observed: Builder, live: Li
     assert size(status) <= MAX_STATUS
     assert status["phase"] == "Failed"
     assert status["callback"]["owed"][-1]["type"] == "workflow_failed"
+
+
+def test_a_status_that_had_to_be_made_small_is_not_written_again_and_again(observed: Builder, live: LiveRun) -> None:
+    live.ingest(event(1, "workflow_started"))
+    for number in range(2, 61):
+        live.ingest(
+            event(number, "task_failed", task_name=LONG, task_reference=f"/do/{number}/{LONG}", error=HUGE_ERROR_IN_RANGE)
+        )
+    late = {"now": NOW + timedelta(seconds=5), "delivery": Delivery(0, "down", 60)}
+    [first] = [action for action in plan(observed.launched(live, **late)).actions if isinstance(action, act.WriteStatus)]
+    assert size(first.status) <= MAX_STATUS
+    again = plan(observed.launched(live, status=first.status, **late))
+    assert not [action for action in again.actions if isinstance(action, act.WriteStatus)]
 
 
 @pytest.mark.parametrize(
