@@ -71,7 +71,7 @@ def test_a_status_that_had_to_be_made_small_is_not_written_again_and_again(obser
         live.ingest(
             event(number, "task_failed", task_name=LONG, task_reference=f"/do/{number}/{LONG}", error=HUGE_ERROR_IN_RANGE)
         )
-    late = {"now": NOW + timedelta(seconds=5), "delivery": Delivery(0, "down", 60)}
+    late: dict[str, Any] = {"now": NOW + timedelta(seconds=5), "delivery": Delivery(0, "down", 60)}
     [first] = [action for action in plan(observed.launched(live, **late)).actions if isinstance(action, act.WriteStatus)]
     assert size(first.status) <= MAX_STATUS
     again = plan(observed.launched(live, status=first.status, **late))
