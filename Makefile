@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help install packages demo test check unit e2e bench generate format lock clean
+.PHONY: help install packages demo test check unit e2e bench generate manifests format lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -24,7 +24,7 @@ demo: install packages ## from nothing to a finished WorkflowExecution on a clus
 	@$(BIN)/python -m tools.demo
 
 test: install packages check ## everything: style, types, layers, generated files, unit, integration, end to end
-	@$(BIN)/python -m pytest tests/unit tests/integration tests/e2e/cluster -n 2 --dist loadfile -q
+	@$(BIN)/python -m pytest tests/unit tests/integration tests/e2e/cluster tests/e2e/manifests -n 2 --dist loadfile -q
 	@$(BIN)/python -m pytest tests/e2e/cases
 
 check: install ## style, types, layers, generated files
@@ -44,8 +44,11 @@ e2e: install packages ## the end-to-end cases; E2E_KEEP_CLUSTER=1 keeps the clus
 bench: install packages ## the figures of docs/performance.md
 	@$(BIN)/python -m benchmarks
 
-generate: install ## CRDs, the chart's copy of them, protobuf stubs
+generate: install ## CRDs, the chart's and Kustomize's copies of them, protobuf stubs
 	@$(BIN)/python -m tools.generate
+
+manifests: install ## _kustomize/base from the chart
+	@$(BIN)/python -m tools.manifests
 
 format: install ## make the style right
 	@$(BIN)/ruff check --fix --quiet .

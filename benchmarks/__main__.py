@@ -6,8 +6,9 @@ import sys
 
 import benchmarks.apply_to_completed as apply_to_completed
 import benchmarks.for_loop as for_loop
+import benchmarks.snapshots as snapshots
 
-BENCHMARKS = {"for_loop": for_loop.main, "apply_to_completed": apply_to_completed.main}
+BENCHMARKS = {"for_loop": for_loop.main, "snapshots": snapshots.main, "apply_to_completed": apply_to_completed.main}
 
 
 def main(names: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Make the generated files: protobuf stubs, CRDs, and the chart's copy of the CRDs.
+"""Make the generated files: protobuf stubs, CRDs, and the chart's and Kustomize's copies of the CRDs.
 
 `make generate` writes them; `make check` runs this with --check, which makes them elsewhere, compares,
 and fails when a committed one differs. protoc writes imports from the proto root (`from ai.stigmer…`);
@@ -13,27 +13,40 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import grpc_tools
 from grpc_tools import protoc
 
 from workflow_runner.crd.definitions import custom_resource_definitions, file_name, to_yaml
 
+Json = dict[str, Any]
+
 ROOT = Path(__file__).resolve().parent.parent
 STUBS = Path("operator/workflow_runner/proto/ai")
 CRDS = Path("crds")
 CHART_CRDS = Path("charts/workflow-runner/crds")
+KUSTOMIZE_CRDS = Path("_kustomize/crds")
 WELL_KNOWN = Path(grpc_tools.__file__).parent / "_proto"
 
 
 def generate(root: Path) -> None:
     """Writes every generated file below `root`."""
     _stubs(root / STUBS)
-    for folder in (root / CRDS, root / CHART_CRDS):
+    definitions = custom_resource_definitions()
+    for folder in (root / CRDS, root / CHART_CRDS, root / KUSTOMIZE_CRDS):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        for definition in custom_resource_definitions():
+        for definition in definitions:
             (folder / file_name(definition)).write_text(to_yaml(definition), encoding="utf-8")
+    (root / KUSTOMIZE_CRDS / "kustomization.yaml").write_text(_kustomization(definitions), encoding="utf-8")
+
+
+def _kustomization(definitions: list[Json]) -> str:
+    """Kustomize takes no file from outside of a kustomization's folder: the definitions have their own."""
+    lines = ["# Made by `make generate`; changes here are lost.", "apiVersion: kustomize.config.k8s.io/v1beta1"]
+    lines += ["kind: Kustomization", "resources:", *(f"  - {file_name(definition)}" for definition in definitions)]
+    return "\n".join(lines) + "\n"
 
 
 def _stubs(target: Path) -> None:
@@ -60,7 +73,7 @@ def _stubs(target: Path) -> None:
 def differences(root: Path) -> list[str]:
     """What is not as it would be generated, by name."""
     found = []
-    for folder in (STUBS, CRDS, CHART_CRDS):
+    for folder in (STUBS, CRDS, CHART_CRDS, KUSTOMIZE_CRDS):
         made = {path.relative_to(root) for path in (root / folder).rglob("*") if path.is_file()}
         kept = {
             path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts

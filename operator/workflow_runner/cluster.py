@@ -16,7 +16,8 @@ import asyncio
 import base64
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -28,12 +29,15 @@ from workflow_runner.crd import group
 from workflow_runner.errors import Temporary, WorkflowRunnerError
 
 Json = dict[str, Any]
+Called = Callable[[str, str, int, float], None]
+"""(verb, resource such as `jobs` or `workflowexecutions/status`, HTTP status or 0 for no answer, seconds)"""
 
 TIMEOUT_SECONDS = 20.0
 LIST_PAGE = 250
 FIELD_MANAGER = "workflow-runner"
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -95,6 +99,8 @@ class Cluster:
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
+        self.called: Called = lambda verb, resource, status, seconds: None
+        """Told of every call, once it has been answered or given up."""
 
     @classmethod
     async def connect(cls) -> Cluster:
@@ -126,6 +132,7 @@ class Cluster:
         if query:
             path = f"{path}?{urlencode(query)}"
         headers = {"Content-Type": content_type, "Accept": "application/json"}
+        (verb, resource), begun = _verb_and_resource(method, path), time.monotonic()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 # The body is plain already; the client's own preparation would recurse through all of it.
@@ -135,7 +142,9 @@ class Cluster:
                 response = await self._api.call_api(method, url, headers, body, _request_timeout=TIMEOUT_SECONDS)
                 data = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            self.called(verb, resource, 0, time.monotonic() - begun)
             raise _error(0, f"{method} {path}: no answer from the API server: {type(error).__name__}") from error
+        self.called(verb, resource, response.status, time.monotonic() - begun)
         if response.status >= 300:
             raise _error(response.status, f"{method} {path}: {response.status}: {_message(data)}")
         answer: Json = json.loads(data) if data else {}
@@ -177,7 +186,29 @@ class Cluster:
     async def _patch(self, path: str, body: Json | list[Json], content_type: str) -> Json:
         return await self.request("PATCH", path, body, query={"fieldManager": FIELD_MANAGER}, content_type=content_type)
 
-    # Jobs, pods, events
+    async def write_runner_status(self, runner: Json, status: Json) -> Json:
+        """Makes the runner's status what `status` is, if nobody changed it meanwhile; returns it as it is then."""
+        metadata = runner["metadata"]
+        body = [
+            {"op": "add", "path": "/status", "value": status},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+        ]
+        path = _path(group.RUNNER_PLURAL, metadata["namespace"], metadata["name"]) + "/status"
+        return await self._patch(path, body, JSON_PATCH)
+
+    async def apply_runner(self, manifest: Json) -> Json:
+        """Makes a runner what the manifest says, or makes one; raises Conflict where others have set it otherwise."""
+        metadata = manifest["metadata"]
+        path = _path(group.RUNNER_PLURAL, metadata["namespace"], metadata["name"])
+        query = {"fieldManager": f"{FIELD_MANAGER}-default"}
+        return await self.request("PATCH", path, manifest, query=query, content_type=APPLY_PATCH)
+
+    async def delete_execution(self, namespace: str, name: str, uid: str) -> None:
+        """Removes the execution with this uid; content when it is gone already, or is another one by now."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        await self._delete(_path(group.EXECUTION_PLURAL, namespace, name), options)
+
+    # Jobs, pods, inputs, events
 
     async def get_job(self, namespace: str, name: str) -> Json:
         """A Job as it is now."""
@@ -191,13 +222,52 @@ class Cluster:
 
     async def delete_job(self, namespace: str, name: str) -> None:
         """Removes a Job and its pods; content when it is gone already."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        await self._delete(f"/apis/batch/v1/namespaces/{quote(namespace)}/jobs/{quote(name)}", options)
+
+    async def suspend_job(self, namespace: str, name: str, *, suspend: bool) -> Json:
+        """Takes a Job's pods away and keeps the Job, or lets it have pods again; returns it as it is then."""
+        path = f"/apis/batch/v1/namespaces/{quote(namespace)}/jobs/{quote(name)}"
+        return await self._patch(path, {"spec": {"suspend": suspend}}, MERGE_PATCH)
+
+    async def create_pod(self, manifest: Json) -> Json:
+        """Creates a pod; raises Conflict when there is one of that name."""
+        return await self.request("POST", f"/api/v1/namespaces/{quote(manifest['metadata']['namespace'])}/pods", manifest)
+
+    async def delete_pod(self, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:
+        """Removes a pod, its own grace period or this one given; content when it is gone already."""
+        options: Json = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        await self._delete(f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(name)}", options)
+
+    async def get_config_map(self, namespace: str, name: str) -> dict[str, str]:
+        """A ConfigMap's data; what it holds as binary is left out."""
+        config_map = await self.request("GET", f"/api/v1/namespaces/{quote(namespace)}/configmaps/{quote(name)}")
+        return {str(key): str(value) for key, value in (config_map.get("data") or {}).items()}
+
+    async def create_config_map(self, manifest: Json) -> None:
+        """Creates a ConfigMap; content when there is one of that name already."""
         try:
-            await self.request(
-                "DELETE",
-                f"/apis/batch/v1/namespaces/{quote(namespace)}/jobs/{quote(name)}",
-                {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"},
-            )
-        except NotFound:
+            await self.request("POST", f"/api/v1/namespaces/{quote(manifest['metadata']['namespace'])}/configmaps", manifest)
+        except Conflict:
+            return
+
+    async def delete_config_map(self, namespace: str, name: str) -> None:
+        """Removes a ConfigMap; content when it is gone already."""
+        await self._delete(f"/api/v1/namespaces/{quote(namespace)}/configmaps/{quote(name)}", {})
+
+    async def last_warning(self, namespace: str, uid: str, reason: str) -> str | None:
+        """The message of the newest Kubernetes Event with this reason about the object with this uid."""
+        query = {"fieldSelector": f"involvedObject.uid={uid},reason={reason}", "limit": "20"}
+        page = await self.request("GET", f"/api/v1/namespaces/{quote(namespace)}/events", query=query)
+        events = sorted(page.get("items") or [], key=lambda event: str(event.get("lastTimestamp") or ""))
+        return str(events[-1].get("message") or "") if events else None
+
+    async def _delete(self, path: str, options: Json) -> None:
+        try:
+            await self.request("DELETE", path, options)
+        except (NotFound, Conflict):  # a conflict: the uid asked for is not there any more
             return
 
     async def get_pod(self, namespace: str, name: str) -> Json:
@@ -210,17 +280,19 @@ class Cluster:
         _, items = await self._list(path, "v1", "Pod", selector)
         return items
 
-    async def list_everywhere(self, kind: str) -> tuple[str, list[Json]]:
-        """All executions, runners, or Jobs or pods of ours ("execution", "runner", "job", "pod") with the
-        resourceVersion that they were listed at. Raises NotFound when the CRDs are not installed."""
+    async def list_everywhere(self, kind: str, namespace: str | None = None) -> tuple[str, list[Json]]:
+        """All executions, runners, or Jobs or pods of ours ("execution", "runner", "job", "pod"), of the whole cluster
+        or one namespace, with the resourceVersion that they were listed at. Raises NotFound when the CRDs are not
+        installed."""
         crds = f"/apis/{group.GROUP}/{group.VERSION}"
         ours = f"{group.MANAGED_BY_LABEL}={group.MANAGED_BY}"
-        path, api_version, name, selector = {
-            "execution": (f"{crds}/{group.EXECUTION_PLURAL}", group.API_VERSION, group.EXECUTION_KIND, ""),
-            "runner": (f"{crds}/{group.RUNNER_PLURAL}", group.API_VERSION, group.RUNNER_KIND, ""),
-            "job": ("/apis/batch/v1/jobs", "batch/v1", "Job", ours),
-            "pod": ("/api/v1/pods", "v1", "Pod", ours),
+        base, plural, api_version, name, selector = {
+            "execution": (crds, group.EXECUTION_PLURAL, group.API_VERSION, group.EXECUTION_KIND, ""),
+            "runner": (crds, group.RUNNER_PLURAL, group.API_VERSION, group.RUNNER_KIND, ""),
+            "job": ("/apis/batch/v1", "jobs", "batch/v1", "Job", ours),
+            "pod": ("/api/v1", "pods", "v1", "Pod", ours),
         }[kind]
+        path = f"{base}/{plural}" if namespace is None else f"{base}/namespaces/{quote(namespace)}/{plural}"
         return await self._list(path, api_version, name, selector)
 
     async def _list(self, path: str, api_version: str, kind: str, selector: str) -> tuple[str, list[Json]]:
@@ -259,6 +331,15 @@ class Cluster:
         }
         await self.request("POST", f"/api/v1/namespaces/{quote(namespace)}/secrets", manifest)
 
+    async def token_issuer(self) -> tuple[str, Json]:
+        """Who signs service-account tokens, and with which keys (a JWK set); every service account may read this."""
+        configuration = await self.request("GET", "/.well-known/openid-configuration")
+        return str(configuration.get("issuer", "")), await self.request("GET", "/openid/v1/jwks")
+
+    async def version(self) -> Json:
+        """What the API server says of itself: the cheapest question there is."""
+        return await self.request("GET", "/version")
+
     async def review_token(self, token: str, audience: str) -> Json:
         """The status of a TokenReview: whose token it is, if it holds for the audience."""
         review = await self.request(
@@ -281,6 +362,19 @@ def own_namespace() -> str:
 
 def _path(plural: str, namespace: str, name: str) -> str:
     return f"/apis/{group.GROUP}/{group.VERSION}/namespaces/{quote(namespace)}/{plural}/{quote(name)}"
+
+
+def _verb_and_resource(method: str, path: str) -> tuple[str, str]:
+    """A call as rights and metrics name it: ("list", "jobs"), ("patch", "workflowexecutions/status")."""
+    parts = path.partition("?")[0].strip("/").split("/")
+    if parts[0] not in ("api", "apis"):
+        return method.lower(), "/".join(parts[:2])  # /version, /openid/…
+    rest = parts[2:] if parts[0] == "api" else parts[3:]
+    if rest[:1] == ["namespaces"] and len(rest) > 2:
+        rest = rest[2:]
+    verbs = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+    verb = verbs.get(method) or ("get" if len(rest) > 1 else "list")
+    return verb, "/".join([*rest[:1], *rest[2:3]])
 
 
 def _message(data: bytes) -> str:

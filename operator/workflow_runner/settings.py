@@ -6,13 +6,21 @@ client (docs/operations.md lists them).
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from workflow_runner.errors import InvalidInput
 
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error")
+MOST_SECONDS = 100 * 366 * 86_400
+"""The longest that the language knows: a hundred years."""
+_DECIMAL = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,11 @@ class OperatorSettings:
     namespace: str | None
     grpc_port: int
     health_port: int
+    metrics_port: int
+    watch_namespaces: tuple[str, ...]
+    """Empty: the whole cluster."""
+    default_runner: dict[str, Any] | None
+    """The spec of the runner `default` that the operator applies when it starts; None: it applies none."""
     sink_service: str
     sink_endpoint: str | None
     ca_secret: str
@@ -44,6 +57,12 @@ class PodSettings:
     sink_token_file: Path
     termination_log: Path
     log_level: str
+    run_id: str = ""
+    timeout: timedelta | None = None
+    secrets_folder: Path | None = None
+    """Its files are named for secrets and hold their values."""
+    snapshot_folder: Path | None = None
+    """On a volume that outlives the pod; without one a restarted pod begins anew."""
 
 
 def operator_settings(environment: Mapping[str, str]) -> OperatorSettings:
@@ -55,11 +74,14 @@ def operator_settings(environment: Mapping[str, str]) -> OperatorSettings:
         namespace=environment.get("WORKFLOW_RUNNER_NAMESPACE"),
         grpc_port=_port(environment, "GRPC_PORT", 9090),
         health_port=_port(environment, "HEALTH_PORT", 3000),
+        metrics_port=_port(environment, "METRICS_PORT", 9464),
+        watch_namespaces=_namespaces(environment, "WATCH_NAMESPACES"),
+        default_runner=_object(environment, "WORKFLOW_RUNNER_DEFAULT_RUNNER"),
         sink_service=environment.get("WORKFLOW_RUNNER_SINK_SERVICE", "workflow-runner-sink"),
         sink_endpoint=environment.get("WORKFLOW_RUNNER_SINK_ENDPOINT"),
         ca_secret=environment.get("WORKFLOW_RUNNER_CA_SECRET", "workflow-runner-sink"),
         log_level=level,
-        job_log_level=environment.get("WORKFLOW_RUNNER_JOB_LOG_LEVEL", level),
+        job_log_level=_level(environment, "WORKFLOW_RUNNER_JOB_LOG_LEVEL", level),
     )
 
 
@@ -78,6 +100,10 @@ def pod_settings(environment: Mapping[str, str]) -> PodSettings:
         sink_token_file=Path(_required(environment, "WORKFLOW_RUNNER_SINK_TOKEN_FILE", "the projected token")),
         termination_log=Path(environment.get("WORKFLOW_RUNNER_TERMINATION_LOG", "/dev/termination-log")),
         log_level=_level(environment),
+        run_id=environment.get("WORKFLOW_RUNNER_RUN_ID", ""),
+        timeout=_seconds(environment, "WORKFLOW_RUNNER_TIMEOUT_SECONDS"),
+        secrets_folder=_folder(environment, "WORKFLOW_RUNNER_SECRETS_FOLDER"),
+        snapshot_folder=_folder(environment, "WORKFLOW_RUNNER_SNAPSHOT_FOLDER"),
     )
 
 
@@ -88,6 +114,22 @@ def _required(environment: Mapping[str, str], name: str, meaning: str) -> str:
     return value
 
 
+def _seconds(environment: Mapping[str, str], name: str) -> timedelta | None:
+    text = environment.get(name, "")
+    if not text:
+        return None
+    if _DECIMAL.fullmatch(text) is None or not 0 < float(text) <= MOST_SECONDS:
+        raise InvalidInput(f"{name} is {text!r}, not a number of seconds above 0", code="settings.invalid")
+    return timedelta(seconds=float(text))
+
+
+def _folder(environment: Mapping[str, str], name: str) -> Path | None:
+    text = environment.get(name, "")
+    if text and not text.startswith("/"):
+        raise InvalidInput(f"{name} is {text!r}, not an absolute path", code="settings.invalid")
+    return Path(text) if text else None
+
+
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, str(default))
     if not text.isdigit() or not 0 <= int(text) <= 65535:
@@ -95,8 +137,29 @@ def _port(environment: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def _level(environment: Mapping[str, str]) -> str:
-    level = environment.get("LOG_LEVEL", "info").lower()
+def _object(environment: Mapping[str, str], name: str) -> dict[str, Any] | None:
+    text = environment.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"{name} is not JSON: {error}", code="settings.invalid") from error
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{name} is not a JSON object", code="settings.invalid")
+    return value
+
+
+def _namespaces(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(part.strip() for part in environment.get(name, "").split(",") if part.strip()))
+    for namespace in found:
+        if not _NAMESPACE.fullmatch(namespace):
+            raise InvalidInput(f"{name} names {namespace!r}, which is no namespace's name", code="settings.invalid")
+    return found
+
+
+def _level(environment: Mapping[str, str], name: str = "LOG_LEVEL", default: str = "info") -> str:
+    level = environment.get(name, default).lower()
     if level not in LOG_LEVELS:
-        raise InvalidInput(f"LOG_LEVEL is {level!r}, not one of {', '.join(LOG_LEVELS)}", code="settings.invalid")
+        raise InvalidInput(f"{name} is {level!r}, not one of {', '.join(LOG_LEVELS)}", code="settings.invalid")
     return level

@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 TRACE = 5
 LEVELS = {"trace": TRACE, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
@@ -49,6 +50,9 @@ _SECRET_TEXT = re.compile(
     """
 )
 
+# How messages show that a longer value was cut off.
+_ELLIPSIS = re.compile(r"\.\.\.|…")
+
 # Told apart from fields that a caller passed with `extra=`.
 _OF_A_RECORD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName", "fields"}
 # The keys of a line that are ours; a field of the same name is shown with "field_" before it.
@@ -67,18 +71,39 @@ _spellings: list[str] = []
 def conceal(secret: str) -> None:
     """Take this value out of everything that is logged or passed through `redact` from now on.
 
-    Its base64 and its escaped spelling go too. The newest MOST_SECRETS are kept; values under
+    Its base64 and its spellings in strings and in URIs go too. The newest MOST_SECRETS are kept; values under
     SHORTEST_SECRET characters are not taken.
     """
     value = secret.strip()
     if len(value) < SHORTEST_SECRET or value in _concealed:
         return
     encoded = base64.b64encode(value.encode(errors="surrogatepass")).decode()
-    _concealed[value] = tuple({value, repr(value)[1:-1], jsonlib.dumps(value)[1:-1], encoded.rstrip("=")})
+    in_uri = {quote(value, safe=safe, errors="surrogatepass") for safe in ("", "/", "!$&'()*+,;=:@/?")}
+    _concealed[value] = tuple({value, repr(value)[1:-1], jsonlib.dumps(value)[1:-1], encoded.rstrip("="), *in_uri})
     while len(_concealed) > MOST_SECRETS:
         del _concealed[next(iter(_concealed))]
     # Longest first: a secret that begins with another one must go as a whole.
     _spellings[:] = sorted({spelling for spellings in _concealed.values() for spelling in spellings}, key=len, reverse=True)
+
+
+def conceal_all(value: Any) -> None:
+    """Conceal every text and every number in a JSON value."""
+    match value:
+        case dict():
+            for item in value.values():
+                conceal_all(item)
+        case list():
+            for item in value:
+                conceal_all(item)
+        case str():
+            conceal(value)
+        case int() | float() if not isinstance(value, bool):
+            conceal(jsonlib.dumps(value))
+
+
+def conceals(text: str) -> bool:
+    """Whether a concealed value is in the text."""
+    return any(spelling in text for spelling in _spellings)
 
 
 def redact(text: str) -> str:
@@ -86,7 +111,21 @@ def redact(text: str) -> str:
     for spelling in _spellings:
         if spelling in text:
             text = text.replace(spelling, REDACTED)
+    if _spellings and _ELLIPSIS.search(text) is not None:
+        text = _without_beginnings(text)
     return _SECRET_TEXT.sub(lambda found: f"{found[1] or found[2]}{REDACTED}", text)
+
+
+def _without_beginnings(text: str) -> str:
+    """The text without the beginnings of concealed values where it was cut off in one, as jq does in its messages."""
+    for spelling in _spellings:
+        head = spelling[:SHORTEST_SECRET]
+        at = text.find(head)
+        while at >= 0 and (cut := _ELLIPSIS.search(text, at)) is not None:
+            if spelling.startswith(text[at : cut.start()]):
+                text = f"{text[:at]}{REDACTED}{text[cut.start() :]}"
+            at = text.find(head, at + 1)
+    return text
 
 
 def _names_a_secret(key: str) -> bool:

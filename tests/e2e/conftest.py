@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import tests.e2e.harness.stigmer as stigmer_process
 from tests.e2e.cluster import Cluster, ensure, release
+from tests.e2e.harness import evidence
 from tests.e2e.harness.kube import Execution, Namespace
-from tests.e2e.harness.operator import Operator, install
+from tests.e2e.harness.operator import NAMESPACE, RELEASE, Operator, install
 from tests.e2e.harness.stigmer import Stigmer
 
 
@@ -25,8 +26,13 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def operator(cluster: Cluster) -> Operator:
-    return install(cluster)
+def operator(cluster: Cluster) -> Iterator[Operator]:
+    yield install(cluster)
+    # The last of the session: no secret was in anything that a cluster shows.
+    evidence.keep_operator(cluster, NAMESPACE, RELEASE)
+    seen, leaks = evidence.verdict()
+    assert not leaks, "\n".join(["secrets were seen:", *leaks])
+    assert {"log of the operator", "metrics"} <= seen, "the search looked at something"
 
 
 @pytest.fixture(scope="session")
@@ -36,12 +42,26 @@ def stigmer(cluster: Cluster, operator: Operator, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture
-def namespace(cluster: Cluster, operator: Operator, request: pytest.FixtureRequest) -> Iterator[Namespace]:
+def new_namespace(cluster: Cluster, operator: Operator, request: pytest.FixtureRequest) -> Iterator[Callable[[], Namespace]]:
+    """Makes namespaces, each named after the case; they go when the test has ended."""
     case = re.sub(r"[^a-z0-9]+", "-", request.path.parent.name.lower()).strip("-")
-    name = f"e2e-{case}-{secrets.token_hex(3)}"
-    cluster.kubectl("create", "namespace", name)
-    yield Namespace(cluster, name)
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    made: list[str] = []
+
+    def make() -> Namespace:
+        made.append(f"e2e-{case}-{secrets.token_hex(3)}")
+        cluster.kubectl("create", "namespace", made[-1])
+        return Namespace(cluster, made[-1])
+
+    yield make
+    for name in made:
+        evidence.keep_namespace(cluster, name)
+    if made:
+        cluster.kubectl("delete", "namespace", *made, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture
+def namespace(new_namespace: Callable[[], Namespace]) -> Namespace:
+    return new_namespace()
 
 
 @pytest.fixture

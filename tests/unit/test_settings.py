@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 
 from workflow_runner.errors import InvalidInput
@@ -34,8 +37,23 @@ def test_the_names_that_others_rely_on() -> None:
         ({"WORKFLOW_RUNNER_IMAGE": "i", "GRPC_PORT": "http"}, "settings.invalid", "GRPC_PORT"),
         ({"WORKFLOW_RUNNER_IMAGE": "i", "HEALTH_PORT": "70000"}, "settings.invalid", "HEALTH_PORT"),
         ({"WORKFLOW_RUNNER_IMAGE": "i", "LOG_LEVEL": "loud"}, "settings.invalid", "LOG_LEVEL"),
+        ({"WORKFLOW_RUNNER_IMAGE": "i", "METRICS_PORT": "-1"}, "settings.invalid", "METRICS_PORT"),
+        ({"WORKFLOW_RUNNER_IMAGE": "i", "WATCH_NAMESPACES": "a,team_b"}, "settings.invalid", "team_b"),
+        ({"WORKFLOW_RUNNER_IMAGE": "i", "WORKFLOW_RUNNER_JOB_LOG_LEVEL": "x"}, "settings.invalid", "JOB_LOG_LEVEL"),
+        ({"WORKFLOW_RUNNER_IMAGE": "i", "WORKFLOW_RUNNER_DEFAULT_RUNNER": "type: x"}, "settings.invalid", "DEFAULT_RUNNER"),
+        ({"WORKFLOW_RUNNER_IMAGE": "i", "WORKFLOW_RUNNER_DEFAULT_RUNNER": "[]"}, "settings.invalid", "DEFAULT_RUNNER"),
     ],
-    ids=["image", "grpc-port", "health-port", "log-level"],
+    ids=[
+        "image",
+        "grpc-port",
+        "health-port",
+        "log-level",
+        "metrics-port",
+        "namespace",
+        "job-log-level",
+        "runner",
+        "runner-list",
+    ],
 )
 def test_a_wrong_operator_variable_is_named(environment: dict[str, str], code: str, named: str) -> None:
     with pytest.raises(InvalidInput, match=named) as refusal:
@@ -43,10 +61,56 @@ def test_a_wrong_operator_variable_is_named(environment: dict[str, str], code: s
     assert refusal.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("text", "namespaces"),
+    [("", ()), (" ", ()), ("team-a", ("team-a",)), (" team-a, team-b ,team-a,", ("team-a", "team-b"))],
+    ids=["none", "blank", "one", "several"],
+)
+def test_the_namespaces_to_watch(text: str, namespaces: tuple[str, ...]) -> None:
+    settings = operator_settings({"WORKFLOW_RUNNER_IMAGE": "i", "WATCH_NAMESPACES": text})
+    assert settings.watch_namespaces == namespaces
+    assert (settings.metrics_port, settings.default_runner) == (9464, None)
+
+
+def test_the_default_runner_is_a_spec() -> None:
+    settings = operator_settings({"WORKFLOW_RUNNER_IMAGE": "i", "WORKFLOW_RUNNER_DEFAULT_RUNNER": '{"type": "embedded"}'})
+    assert settings.default_runner == {"type": "embedded"}
+
+
 @pytest.mark.parametrize("name", POD)
 def test_a_missing_pod_variable_is_named(name: str) -> None:
     with pytest.raises(InvalidInput, match=name):
         pod_settings({key: value for key, value in POD.items() if key != name})
+
+
+def test_what_a_pod_may_be_told_besides() -> None:
+    least = pod_settings(POD)
+    assert (least.run_id, least.timeout, least.secrets_folder, least.snapshot_folder) == ("", None, None, None)
+    settings = pod_settings(
+        POD
+        | {
+            "WORKFLOW_RUNNER_RUN_ID": "again",
+            "WORKFLOW_RUNNER_TIMEOUT_SECONDS": "90.5",
+            "WORKFLOW_RUNNER_SECRETS_FOLDER": "/secrets",
+            "WORKFLOW_RUNNER_SNAPSHOT_FOLDER": "/volume",
+        }
+    )
+    assert (settings.run_id, settings.timeout) == ("again", timedelta(seconds=90.5))
+    assert (settings.secrets_folder, settings.snapshot_folder) == (Path("/secrets"), Path("/volume"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("WORKFLOW_RUNNER_TIMEOUT_SECONDS", value) for value in ("0", "-1", "soon", "1e3", "nan", "9999999999", "PT1M")],
+        ("WORKFLOW_RUNNER_SECRETS_FOLDER", "secrets"),
+        ("WORKFLOW_RUNNER_SNAPSHOT_FOLDER", "./volume"),
+    ],
+)
+def test_a_wrong_pod_variable_is_named(name: str, value: str) -> None:
+    with pytest.raises(InvalidInput, match=name) as refusal:
+        pod_settings(POD | {name: value})
+    assert refusal.value.code == "settings.invalid"
 
 
 def test_an_attempt_is_a_number() -> None:

@@ -25,6 +25,7 @@ ENDS = {
     EventType.TASK_COMPLETED: ("✓", "green"),
     EventType.TASK_FAILED: ("✗", "red"),
     EventType.TASK_SKIPPED: ("-", "dim"),
+    EventType.TASK_CANCELLED: ("■", "dim"),
 }
 STATES = {
     EventType.WORKFLOW_STARTED: "starting",

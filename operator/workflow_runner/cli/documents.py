@@ -57,12 +57,26 @@ def read_secrets(options: Sequence[str], environment: Mapping[str, str] = os.env
             raise InvalidInput(
                 "--secret takes NAME=@FILE", code="input.bad-secret", hint="a secret's value is not for the command line"
             )
-        data, _ = read_file(Path(value))
-        try:
-            secrets[name] = _json_or_text(data.decode().rstrip("\n"))
-        except UnicodeDecodeError as error:
-            raise InvalidInput(f"the secret {name} in {value} is not UTF-8 text", code="input.bad-secret") from error
+        secrets[name] = _read_secret(name, Path(value))
     return secrets
+
+
+def read_secrets_folder(folder: Path) -> dict[str, Any]:
+    """Secrets by name, one a file; raises InvalidInput. Hidden files are none, nor is what a volume of Kubernetes keeps
+    beside them (`..data`)."""
+    try:
+        files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.is_file()]
+    except OSError as error:
+        raise InvalidInput(f"{folder} cannot be read: {error.strerror or error}", code="input.unreadable") from error
+    return {path.name: _read_secret(path.name, path) for path in files}
+
+
+def _read_secret(name: str, path: Path) -> Any:
+    data, _ = read_file(path)
+    try:
+        return _json_or_text(data.decode().rstrip("\n"))
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"the secret {name} in {path} is not UTF-8 text", code="input.bad-secret") from error
 
 
 def _json(data: bytes, name: str) -> Any:

@@ -1,7 +1,8 @@
 """`workflow-runner execute`: what a launched pod runs. Nobody types it.
 
 Unpacks its input, dials the operator's sink, runs the document and tells how it ended twice: by the last
-event, and by termination message and exit code (docs/sink-protocol.md).
+event, and by termination message and exit code (docs/sink-protocol.md). With a folder for snapshots it goes on where
+an earlier pod of the run stopped, and leaves behind what another one needs to do the same.
 """
 
 from __future__ import annotations
@@ -12,28 +13,39 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from workflow_runner import telemetry
+from workflow_runner.cli.documents import read_secrets_folder
 from workflow_runner.dsl.diagnostics import DocumentErrors
+from workflow_runner.dsl.problems import RUNTIME, Problem
 from workflow_runner.errors import InvalidInput
 from workflow_runner.hosts.events import fits
 from workflow_runner.hosts.local import LocalRun, Source
 from workflow_runner.hosts.reporter import DesiredState, Reporter
 from workflow_runner.interpreter.events import Event, EventType
+from workflow_runner.interpreter.frames import WorkflowFrame
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted
 from workflow_runner.launchers.payload import Payload, unpack
 from workflow_runner.reconcile.bounds import bounded_error
 from workflow_runner.settings import PodSettings, pod_settings
 
+if TYPE_CHECKING:  # the pod of a run that keeps none does not wait for them
+    from workflow_runner.hosts.checkpoints import Checkpoints
+    from workflow_runner.hosts.snapshots import Snapshot, Snapshots
+
 Json = dict[str, Any]
+_T = TypeVar("_T")
 
 COMPLETED, FAULTED, INVALID, CANCELLED, INTERRUPTED = 0, 1, 2, 3, 143
 FIRST_ANSWER_SECONDS = 10.0
 LAST_ACKNOWLEDGEMENT_SECONDS = 30.0
+PROMPT_ACKNOWLEDGEMENT_SECONDS = 0.25
+"""So long the end may wait for the operator before it is written down, too."""
 TERMINATION_MESSAGE_BYTES = 4096
+_ENDS = (EventType.WORKFLOW_COMPLETED, EventType.WORKFLOW_FAILED, EventType.WORKFLOW_CANCELLED)
 
 
 def execute(*, input_file: Path, digest: str) -> int:
@@ -48,12 +60,38 @@ def execute(*, input_file: Path, digest: str) -> int:
     """
     try:
         settings = pod_settings(os.environ)
-        telemetry.configure_logging(settings.log_level, json=True)
-        payload = unpack(input_file.read_text(), digest)
     except InvalidInput as error:
-        print(f"workflow-runner: {error.code}: {error}", file=sys.stderr)
-        return INVALID
-    return asyncio.run(_run(settings, payload))
+        return _refused(error)
+    telemetry.configure_logging(settings.log_level, json=True)
+    try:
+        payload = unpack(input_file.read_text(), digest)
+        secrets = {} if settings.secrets_folder is None else read_secrets_folder(settings.secrets_folder)
+        telemetry.conceal_all(secrets)
+        snapshots = _snapshots(settings, digest)
+        snapshot = None if snapshots is None else snapshots.read()
+    except InvalidInput as error:
+        _leave_message(settings, {"phase": "Failed", "error": _problem(error)})
+        return _refused(error)
+    return asyncio.run(_run(settings, payload, secrets, snapshots, snapshot))
+
+
+def _snapshots(settings: PodSettings, digest: str) -> Snapshots | None:
+    if settings.snapshot_folder is None:
+        return None
+    from workflow_runner.hosts.snapshots import Snapshots
+
+    # A folder of our own: the root of a volume belongs to others, and may be open to them.
+    folder = settings.snapshot_folder / "snapshots"
+    return Snapshots(folder, digest=digest, execution_id=settings.execution_id, run_id=settings.run_id)
+
+
+def _refused(error: InvalidInput) -> int:
+    print(f"workflow-runner: {error.code}: {error}", file=sys.stderr)
+    return INVALID
+
+
+def _problem(error: InvalidInput) -> Json:
+    return Problem.standard(RUNTIME, str(error)).to_dict() | {"code": error.code}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,8 +103,10 @@ def main(arguments: Sequence[str]) -> int:
     return execute(input_file=options.input_file, digest=options.digest)
 
 
-async def _run(settings: PodSettings, payload: Payload) -> int:
-    pod = _Pod(settings, payload)
+async def _run(
+    settings: PodSettings, payload: Payload, secrets: Json, snapshots: Snapshots | None, snapshot: Snapshot | None
+) -> int:
+    pod = _Pod(settings, payload, secrets, snapshots, snapshot)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, pod.stop)
     return await pod.run()
@@ -75,10 +115,20 @@ async def _run(settings: PodSettings, payload: Payload) -> int:
 class _Pod:
     """One run and its reporter, joined: desired state steers the run, its events go to the reporter."""
 
-    def __init__(self, settings: PodSettings, payload: Payload) -> None:
+    def __init__(
+        self,
+        settings: PodSettings,
+        payload: Payload,
+        secrets: Json,
+        snapshots: Snapshots | None,
+        snapshot: Snapshot | None,
+    ) -> None:
         self._settings = settings
-        self._desired = "Run"
+        self._snapshot = snapshot
+        self._desired = DesiredState("Run", "", 0)
         self._interrupted = False
+        self._suspendable = False
+        """The state of the pause that holds is on disk."""
         self._stopped = asyncio.Event()
         self._reporter = Reporter(
             settings.sink_endpoint,
@@ -90,48 +140,89 @@ class _Pod:
             workflow_name=settings.workflow_name,
             on_desired_state=self._steer,
             counts=lambda: self._local.counts,
+            goes_on_from=None if snapshot is None else snapshot.kept,
         )
         self._local: LocalRun = LocalRun(
             Source(payload.document, payload.file),
             payload.input,
             execution_id=settings.execution_id,
-            run_id="",
-            secrets={},
+            run_id=settings.run_id,
+            secrets=secrets,
             report=self._report,
+            start_from=None if snapshot is None else snapshot.frame,
+            timeout=settings.timeout,
+            checkpointed=None if snapshots is None else self._checkpointed,
+            before_effect=None if snapshots is None else self._before_effect,
         )
+        self._checkpoints = None if snapshots is None else self._keeping(snapshots)
+
+    def _keeping(self, snapshots: Snapshots) -> Checkpoints:
+        from workflow_runner.hosts.checkpoints import Checkpoints
+
+        return Checkpoints(snapshots, lambda: self._local.frame, lambda: self._reporter.kept)
 
     async def run(self) -> int:
         """The exit code."""
         await self._reporter.start()
         try:
-            await self._reporter.first_desired_state(FIRST_ANSWER_SECONDS)
+            await self._unless_stopped(self._reporter.first_desired_state(FIRST_ANSWER_SECONDS))
             code, message = await self._outcome()
             if self._interrupted and code == CANCELLED:
+                if self._checkpoints is not None:
+                    await self._checkpoints.save()
                 return INTERRUPTED
-            self._leave_message(message | {"lastSequence": self._reporter.last_sequence})
-            await self._acknowledged()
+            message |= {"lastSequence": self._reporter.last_sequence}
+            _leave_message(self._settings, message)
+            await self._told(code, message)
             return code
         finally:
             await self._reporter.close()
 
     def stop(self) -> None:
         """The kubelet ends the pod. Where nobody asked for a cancel that is an interruption (a drained node,
-        a deleted pod): the run has not ended, and the Job controller decides what becomes of it."""
+        a deleted pod, a suspended Job): the run has not ended, and its state as of now is what another pod goes on
+        from. Without snapshots the Job controller decides what becomes of it."""
         self._stopped.set()
-        self._interrupted = self._desired != "Cancel"
+        self._interrupted = self._desired.state != "Cancel"
+        if self._interrupted and self._checkpoints is not None:
+            self._checkpoints.freeze()
         self._local.cancel("the pod was told to stop")
 
-    async def _acknowledged(self) -> None:
-        """Waits until the operator has the end, for a bounded time, and not against the kubelet's wish: the
+    async def _told(self, code: int, message: Json) -> None:
+        """Waits until the operator has the end, for a bounded time. Until then the end is part of the run's state:
+        another pod only tells it again. After that there is no state to be kept."""
+        known = await self._acknowledged(PROMPT_ACKNOWLEDGEMENT_SECONDS)
+        if not known and self._checkpoints is not None:
+            from workflow_runner.hosts.snapshots import Ended
+
+            self._checkpoints.ended(Ended(code, message))
+            await self._checkpoints.save()
+        known = known or await self._acknowledged(LAST_ACKNOWLEDGEMENT_SECONDS)
+        if known and self._checkpoints is not None:
+            await self._checkpoints.remove()
+
+    async def _acknowledged(self, seconds: float) -> bool:
+        """Whether the operator has everything, within so many seconds and not against the kubelet's wish: the
         termination message tells the end, too."""
-        finish = asyncio.create_task(self._reporter.finish(LAST_ACKNOWLEDGEMENT_SECONDS))
-        stopped = asyncio.create_task(self._stopped.wait())
-        await asyncio.wait([finish, stopped], return_when=asyncio.FIRST_COMPLETED)
-        for task in (finish, stopped):
-            task.cancel()
-        await asyncio.gather(finish, stopped, return_exceptions=True)
+        return bool(await self._unless_stopped(self._reporter.finish(seconds)))
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, _T]) -> _T | None:
+        task, stopped = asyncio.create_task(work), asyncio.create_task(self._stopped.wait())
+        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        result = task.result() if task.done() else None
+        for either in (task, stopped):
+            either.cancel()
+        await asyncio.gather(task, stopped, return_exceptions=True)
+        return result
 
     async def _outcome(self) -> tuple[int, Json]:
+        if self._snapshot is not None:
+            if (ended := self._snapshot.ended) is not None:
+                return ended.exit_code, ended.message
+            self._reporter.skip_used_numbers()
+            if self._checkpoints is not None:
+                # Before a number is used: yet another pod must not use it again.
+                await self._checkpoints.save()
         try:
             outcome = await self._local.run()
         except DocumentErrors as error:
@@ -140,41 +231,71 @@ class _Pod:
         match outcome:
             case Completed(output):
                 small = fits(output, TERMINATION_MESSAGE_BYTES)
-                return COMPLETED, {"phase": "Completed"} | ({"output": output} if small else {})
+                shown = small and not telemetry.conceals(json.dumps(output, ensure_ascii=False))
+                return COMPLETED, {"phase": "Completed"} | ({"output": output} if shown else {})
             case Faulted(problem):
-                return FAULTED, {"phase": "Failed", "error": problem.to_dict()}
+                return FAULTED, {"phase": "Failed", "error": _redacted(problem)}
             case Cancelled(reason):
                 return CANCELLED, {"phase": "Cancelled", "message": reason[:1000]}
 
+    async def _checkpointed(self, frame: WorkflowFrame) -> None:
+        assert self._checkpoints is not None  # noqa: S101 - else it is not called
+        if frame.paused_since is None:
+            await self._checkpoints.passed()
+        else:
+            self._suspendable = await self._checkpoints.save()
+
+    async def _before_effect(self) -> None:
+        assert self._checkpoints is not None  # noqa: S101 - else it is not called
+        await self._checkpoints.save()
+
     def _report(self, event: Event) -> None:
-        if not (self._interrupted and event.type is EventType.WORKFLOW_CANCELLED):
-            self._reporter.report(event)
+        if self._interrupted and event.type is EventType.WORKFLOW_CANCELLED:
+            return
+        self._reporter.report(event)
+        if event.type in _ENDS and self._checkpoints is not None:
+            self._checkpoints.told_its_end()
+        elif event.type is EventType.WORKFLOW_PAUSED:
+            self._answer()
+        elif event.type is EventType.WORKFLOW_RESUMED:
+            self._suspendable = False
 
     def _steer(self, desired: DesiredState) -> None:
-        result = "accepted"
-        self._desired = desired.state
+        self._desired = desired
         if desired.state == "Cancel":
             self._local.cancel(desired.reason)
         elif desired.state == "Pause":
             self._local.pause(desired.reason)
         elif desired.state == "Run":
             self._local.resume()
-        else:
-            result = "refused"
-        self._reporter.control_result(
-            desired.generation, result, "" if result == "accepted" else "this runner does not know that state"
-        )
+        self._answer()
 
-    def _leave_message(self, message: Json) -> None:
+    def _answer(self) -> None:
+        """Tells the operator how the newest desired state stands."""
+        desired = self._desired
+        if desired.state == "Unknown":
+            self._reporter.control_result(desired.generation, "refused", "this runner does not know that state")
+        elif desired.state == "Pause" and self._local.paused:
+            self._reporter.control_result(desired.generation, "applied", suspendable=self._suspendable)
+        else:
+            self._reporter.control_result(desired.generation, "accepted")
+
+
+def _redacted(problem: Problem) -> Json:
+    return {name: telemetry.redact(value) if isinstance(value, str) else value for name, value in problem.to_dict().items()}
+
+
+def _leave_message(settings: PodSettings, message: Json) -> None:
+    message = dict(message)
+    text = json.dumps(message, separators=(",", ":"))
+    if len(text.encode()) > TERMINATION_MESSAGE_BYTES:
+        message.pop("output", None)
+        if "error" in message:
+            message["error"] = bounded_error(message["error"], detail=300) | {
+                "instance": message["error"].get("instance", "")[:1000]
+            }
         text = json.dumps(message, separators=(",", ":"))
-        if len(text.encode()) > TERMINATION_MESSAGE_BYTES:
-            message.pop("output", None)
-            if "error" in message:
-                message["error"] = bounded_error(message["error"], detail=300) | {
-                    "instance": message["error"].get("instance", "")[:1000]
-                }
-            text = json.dumps(message, separators=(",", ":"))
-        try:
-            self._settings.termination_log.write_text(text)
-        except OSError as error:
-            print(f"workflow-runner: the termination message could not be written: {error}", file=sys.stderr)
+    try:
+        settings.termination_log.write_text(text)
+    except OSError as error:
+        print(f"workflow-runner: the termination message could not be written: {error}", file=sys.stderr)

@@ -16,22 +16,29 @@ from typing import Any
 import structlog
 
 from workflow_runner import telemetry
+from workflow_runner.cli import observing
 from workflow_runner.cluster import Cluster, Conflict, NotFound, own_namespace
+from workflow_runner.controller.bootstrap import apply_default_runner
 from workflow_runner.controller.observer import Observer
 from workflow_runner.controller.queue import KeyedQueue
+from workflow_runner.controller.reachability import Reachability
 from workflow_runner.controller.reconciler import Reconciler
 from workflow_runner.controller.resync import Resync
+from workflow_runner.controller.runners import RunnerReconciler, is_runner, key_of
 from workflow_runner.controller.runs import Runs
+from workflow_runner.controller.slots import Slots
 from workflow_runner.controller.stigmer import Destinations
 from workflow_runner.controller.store import Store
 from workflow_runner.controller.validation import Validator
 from workflow_runner.controller.watches import Watches
 from workflow_runner.errors import Internal, WorkflowRunnerError
-from workflow_runner.launchers.job import LaunchSettings, SinkAddress
+from workflow_runner.launchers.run import LaunchSettings, SinkAddress
 from workflow_runner.server.health import serve_health
 from workflow_runner.server.identity import Identities
+from workflow_runner.server.metrics import Metrics, serve_metrics
 from workflow_runner.server.sink import SinkService, build_server
 from workflow_runner.server.tls import Authority, new_authority, server_credentials
+from workflow_runner.server.tokens import IssuerKeys, TokenReviews
 from workflow_runner.settings import OperatorSettings, operator_settings
 from workflow_runner.stigmer.relay import Relay
 
@@ -74,9 +81,17 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
     queue, store, validator = KeyedQueue(), Store(), Validator()
     relay = Relay(changed=queue.add)
     runs = Runs(relay, queue.add, store.has_ended, store.newest_pod_of)
-    identities = Identities(cluster, known_pod=store.known_pod, known_job=store.known_job, namespace_of=store.namespace_of)
+    watched = _watched(settings, namespace)
+    identities = Identities(
+        cluster,
+        IssuerKeys(cluster, watched).verify if watched else TokenReviews(cluster).verify,
+        known_pod=store.known_pod,
+        known_job=store.known_job,
+        namespace_of=store.namespace_of,
+    )
     sink = SinkService(runs, identities)
-    server, _ = build_server(sink, f"0.0.0.0:{settings.grpc_port}", server_credentials(authority, list(dict.fromkeys(names))))
+    # gRPC takes this for every address, also where there is no IPv6.
+    server, _ = build_server(sink, f"[::]:{settings.grpc_port}", server_credentials(authority, list(dict.fromkeys(names))))
     destinations = Destinations(cluster)
     observer = Observer(
         cluster=cluster,
@@ -87,40 +102,58 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         namespace=namespace,
         again=queue.add,
     )
-    reconciler = Reconciler(
-        cluster=cluster, store=store, runs=runs, observer=observer, destinations=destinations, again=queue.add
+    slots = Slots(changed=lambda runner: queue.add(key_of(runner)), turn=queue.add)
+    executions = Reconciler(
+        cluster=cluster, store=store, runs=runs, observer=observer, destinations=destinations, slots=slots, again=queue.add
     )
-    resync = Resync(cluster, store, queue)
-    watches = Watches(store, queue)
+    runners = RunnerReconciler(cluster=cluster, store=store, slots=slots, destinations=destinations, image=settings.image)
+
+    async def reconcile(key: str) -> float | None:
+        return await (runners if is_runner(key) else executions).reconcile(key)
+
+    resync = Resync(cluster, store, slots, queue, namespace, watched)
+    watches = Watches(store, queue, watched)
+    metrics, reachability = Metrics(), Reachability()
+    observing.join(observing.Parts(cluster, store, queue, validator, relay, sink, namespace), metrics, reachability)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     health = await serve_health(
-        "0.0.0.0",  # noqa: S104 - probes come from the node
         settings.health_port,
-        ready={
-            "resources": lambda: None if resync.done else "the cluster's resources have not been listed",
-            "watches": lambda: None if watches.ready else "the watches have not started",
-        },
+        live=observing.live_checks(queue),
+        ready=observing.ready_checks(resync, watches, reachability, sink),
+        notes=observing.notes(relay),
     )
+    scraped = await serve_metrics(settings.metrics_port, metrics)
     await server.start()
+    sink.listening = True
     await validator.warm()
     try:
         await resync.first()
-        log.info("operator started", namespace=namespace, sink=endpoint, image=settings.image)
+        if settings.default_runner is not None:
+            await apply_default_runner(cluster, namespace, settings.default_runner)
+        log.info("operator started", namespace=namespace, watched=list(watched) or "all", sink=endpoint, image=settings.image)
         parts = {
             "watches": watches.run(),
             "resync": resync.run(),
-            "queue": queue.run(reconciler.reconcile),
+            "queue": queue.run(reconcile),
             "relay": relay.run(),
+            "reachability": reachability.run(cluster),
         }
         await _until_stopped(stop, parts)
     finally:
         log.info("operator stopping")
         await observer.close()
         await server.stop(grace=STOP_SECONDS)
-        await health.cleanup()
+        await health.close()
+        await scraped.cleanup()
         await asyncio.to_thread(validator.close)
+
+
+def _watched(settings: OperatorSettings, namespace: str) -> tuple[str, ...]:
+    """The namespaces to watch, empty for all of them. The operator's own is among them: shared runners are there."""
+    watched = settings.watch_namespaces
+    return tuple(dict.fromkeys((*watched, namespace))) if watched else ()
 
 
 def _launch(settings: OperatorSettings, sink: SinkAddress) -> LaunchSettings:

@@ -13,15 +13,18 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 from cyclopts import Parameter
 from google.protobuf import json_format
 
+from workflow_runner import telemetry
 from workflow_runner.cli.display import display_for
 from workflow_runner.cli.documents import read_file, read_input, read_secrets
 from workflow_runner.dsl.diagnostics import DocumentErrors
+from workflow_runner.dsl.problems import Problem
 from workflow_runner.errors import InvalidInput
 from workflow_runner.expressions.documents import read_document
 from workflow_runner.hosts.events import to_proto
@@ -49,6 +52,7 @@ def run(
     """
     source, name = read_file(file)
     value, secrets = read_input(input, input_file), read_secrets(secret)
+    telemetry.conceal_all(secrets)
     try:
         workflow, warnings = read_document(source, name)
     except DocumentErrors as error:
@@ -63,6 +67,8 @@ def run(
         tell = _teller(stream, execution_id, workflow.document.name)
 
         def report(event: Event) -> None:
+            if event.error is not None:
+                event = replace(event, message=telemetry.redact(event.message), error=_redacted(event.error))
             tell(event)
             display.show(event)
 
@@ -88,11 +94,17 @@ def _conclude(outcome: Outcome) -> int:
             print(json.dumps(output, ensure_ascii=False))
             return COMPLETED
         case Faulted(problem):
-            print(json.dumps(problem.to_dict(), ensure_ascii=False), file=sys.stderr)
+            print(json.dumps(_redacted(problem).to_dict(), ensure_ascii=False), file=sys.stderr)
             return FAULTED
         case Cancelled(reason):
             print(f"workflow-runner: cancelled: {reason}", file=sys.stderr)
             return CANCELLED
+
+
+def _redacted(problem: Problem) -> Problem:
+    """What a task said of its failure may quote what it was given."""
+    redacted = {key: telemetry.redact(value) if isinstance(value, str) else value for key, value in problem.to_dict().items()}
+    return Problem.from_dict(redacted)
 
 
 def _teller(stream: TextIO | None, execution_id: str, name: str) -> Callable[[Event], None]:

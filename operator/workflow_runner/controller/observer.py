@@ -7,27 +7,40 @@ server is asked: watches lag, and miss what happened while they were down.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from pydantic import ValidationError
 
-from workflow_runner.cluster import Cluster, NotFound
+from workflow_runner.cluster import Cluster, ClusterError, NotFound
+from workflow_runner.controller.runners import read_runner
 from workflow_runner.controller.runs import Runs
+from workflow_runner.controller.sources import is_inline, source_of
 from workflow_runner.controller.store import Store, is_controlled_by
-from workflow_runner.controller.validation import Validator, payload_of
+from workflow_runner.controller.validation import Validator
 from workflow_runner.crd import group
 from workflow_runner.crd.execution import TERMINAL_PHASES, WorkflowExecutionSpec
-from workflow_runner.crd.runner import WorkflowRunnerSpec
-from workflow_runner.launchers.job import LaunchSettings
-from workflow_runner.reconcile.observed import Accepted, Observed, Refused, Runner
+from workflow_runner.launchers.payload import Payload, spec_digest
+from workflow_runner.launchers.run import LaunchSettings
+from workflow_runner.reconcile.observed import Accepted, Missing, Observed, Refused, Runner, Turn
+from workflow_runner.reconcile.run_end import Lost, run_end
+from workflow_runner.reconcile.status import asks_for_another_run
+from workflow_runner.reconcile.timestamps import from_text
 
 Json = dict[str, Any]
+Version = tuple[str, int]
+"""(uid, generation) of an execution."""
 
 MAX_CHECKS_KEPT = 256
+MISSING_SECONDS = 5.0
+"""How soon a ConfigMap that was not there is looked for again."""
+POD_MAY_COME_SECONDS = 3.0
+HELD_SECONDS = 9.0
 STATUS_SECONDS = 1.0
 STATUS_WRITES_PER_SECOND = 25.0
 """All running executions together; the more of them, the longer each waits between progress writes."""
@@ -56,29 +69,47 @@ class Observer:
         self._launch = launch
         self._namespace = namespace
         self._again = again
-        self._checks: OrderedDict[tuple[str, int], Accepted | Refused] = OrderedDict()
-        self._checking: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._checks: OrderedDict[Version, Accepted | Refused] = OrderedDict()
+        self._missing: dict[str, tuple[float, Missing]] = {}
+        self._checking: dict[Version, asyncio.Task[None]] = {}
+        self._digests: OrderedDict[Version, str] = OrderedDict()
+        self._held: dict[str, tuple[float, str | None]] = {}
 
-    async def observe(self, resource: Json, *, launch_error: str | None, seconds_since_write: float | None) -> Observed:
+    async def observe(
+        self, resource: Json, *, launch_error: str | None, turn: Turn | None, seconds_since_write: float | None
+    ) -> Observed:
         """Everything `plan` looks at. Raises ClusterError where the API server had to be asked and did not answer."""
         uid = resource["metadata"]["uid"]
         spec = WorkflowExecutionSpec.model_validate(resource["spec"])
         job = await self._job(resource)
-        return Observed(
+        observed = Observed(
             now=datetime.now(UTC),
             resource=resource,
             spec=spec,
-            runner=self._runner(resource, spec),
-            checked=self._checked(resource) if _wants_check(resource, spec, job) else None,
+            runner=self._runner(resource),
+            checked=None,
             job=job,
             pod=await self._pod(resource, spec, job),
             live=self._runs.get(uid),
             delivery=self._runs.delivery(uid),
             launch=self._launch,
+            operator_namespace=self._namespace,
             launch_error=launch_error,
+            turn=turn,
             seconds_since_write=seconds_since_write,
             status_interval=max(STATUS_SECONDS, len(self._runs) / STATUS_WRITES_PER_SECOND),
         )
+        return replace(
+            observed,
+            checked=self._checked(resource) if _wants_check(observed) else None,
+            held_up=await self._held_up(observed),
+            spec_changed=await self._spec_changed(observed),
+        )
+
+    def forget(self, uid: str) -> None:
+        """The execution is gone, or has ended."""
+        self._missing.pop(uid, None)
+        self._held.pop(uid, None)
 
     async def close(self) -> None:
         """Gives up checks under way."""
@@ -86,21 +117,15 @@ class Observer:
             task.cancel()
         await asyncio.gather(*self._checking.values(), return_exceptions=True)
 
-    def _runner(self, resource: Json, spec: WorkflowExecutionSpec) -> Runner | None:
-        ref = spec.runner_ref
-        own = resource["metadata"]["namespace"]
-        for namespace in [ref.namespace] if ref.namespace else [own, self._namespace]:
-            found = self._store.runners.get((namespace, ref.name))
-            if found is None or found["metadata"].get("deletionTimestamp"):
-                continue
-            metadata = found["metadata"]
-            try:
-                runner_spec = WorkflowRunnerSpec.model_validate(found.get("spec") or {})
-            except ValidationError as error:
-                log.warning("a WorkflowRunner cannot be read", runner=f"{namespace}/{ref.name}", error=str(error))
-                continue
-            return Runner(ref.name, namespace, metadata["uid"], metadata.get("generation", 0), runner_spec)
-        return None
+    def _runner(self, resource: Json) -> Runner | None:
+        found = self._store.runner_of(resource, self._namespace)
+        if found is None:
+            return None
+        try:
+            return read_runner(found)
+        except ValidationError as error:
+            log.warning("a WorkflowRunner cannot be read", runner=found["metadata"]["name"], error=str(error))
+            return None
 
     async def _job(self, resource: Json) -> Json | None:
         status = resource.get("status") or {}
@@ -120,44 +145,125 @@ class Observer:
         return job
 
     async def _pod(self, resource: Json, spec: WorkflowExecutionSpec, job: Json | None) -> Json | None:
-        """The Job's newest pod. It is asked for where the Job has a verdict, or somebody is to be told to stop, and
-        the watch has not shown a pod that fits that."""
+        """The run's newest pod. In Job mode it is asked for where the Job has a verdict, or somebody is to be told to
+        stop, and the watch has not shown a pod that fits that; a bare pod is asked for where none is known."""
+        status, metadata = resource.get("status") or {}, resource["metadata"]
+        if (status.get("runner") or {}).get("mode") == "Pod":
+            return await self._own_pod(resource, status)
         pod = self._store.newest_pod(resource, job)
-        if job is None or (resource.get("status") or {}).get("phase") in TERMINAL_PHASES:
+        if job is None or status.get("phase") in TERMINAL_PHASES:
             return pod
-        stopping = spec.cancelled or resource["metadata"].get("deletionTimestamp")
+        stopping = spec.cancelled or metadata.get("deletionTimestamp")
         if not (_has_verdict(job) and not _has_terminated(pod)) and not (stopping and pod is None):
             return pod
-        metadata = resource["metadata"]
         for found in await self._cluster.list_pods(metadata["namespace"], f"{group.LABEL_EXECUTION_UID}={metadata['uid']}"):
             self._store.see_pod(found, deleted=False)
         return self._store.newest_pod(resource, job)
 
-    def _checked(self, resource: Json) -> Accepted | Refused | None:
-        """What a check of the document found; None while it is under way."""
-        key = (resource["metadata"]["uid"], resource["metadata"].get("generation", 0))
+    async def _own_pod(self, resource: Json, status: Json) -> Json | None:
+        name = status.get("podName")
+        if not name:
+            return None
+        pod = self._store.own_pod(resource, name)
+        if pod is None and status.get("phase") not in TERMINAL_PHASES:
+            try:
+                self._store.see_pod(await self._cluster.get_pod(resource["metadata"]["namespace"], name), deleted=False)
+            except NotFound:
+                return None
+            pod = self._store.own_pod(resource, name)
+        return pod
+
+    async def _held_up(self, o: Observed) -> str | None:
+        """What keeps a launched run from starting and stands in Kubernetes Events only: why the Job controller cannot
+        make the pod, or why the pod's volumes cannot be mounted."""
+        subject, reason = (o.job, "FailedCreate") if o.pod is None else (o.pod, "FailedMount")
+        if subject is None or not _may_be_held_up(o):
+            self._held.pop(o.uid, None)
+            return None
+        created = subject["metadata"].get("creationTimestamp")
+        if created is None or (o.now - from_text(created)).total_seconds() < POD_MAY_COME_SECONDS:
+            self._again(o.uid, POD_MAY_COME_SECONDS)
+            return None
+        now = asyncio.get_running_loop().time()
+        asked, message = self._held.get(o.uid, (-math.inf, None))
+        if now - asked > HELD_SECONDS:
+            try:
+                message = await self._cluster.last_warning(o.namespace, subject["metadata"]["uid"], reason)
+            except ClusterError as error:
+                log.info("events cannot be read", about=subject["metadata"]["name"], error=error.message)
+            self._held[o.uid] = (now, message)
+        return message
+
+    async def _spec_changed(self, o: Observed) -> bool | None:
+        """Whether a newer generation of the spec holds another document or input than the run was pinned to."""
+        pinned = o.status.get("specDigest")
+        if pinned is None or asks_for_another_run(o.resource) or not o.resource["spec"]["workflow"]:
+            return None
+        if not is_inline(o.resource) or o.status.get("observedGeneration") == o.generation:
+            return None
+        key = (o.uid, o.generation)
+        if key not in self._digests:
+            source = await source_of(o.resource, self._cluster)
+            if isinstance(source, Missing):
+                return None
+            payload = Payload(source.document, source.input, source.file)
+            self._digests[key] = await asyncio.to_thread(spec_digest, payload)
+            while len(self._digests) > MAX_CHECKS_KEPT:
+                self._digests.popitem(last=False)
+        return bool(self._digests[key] != pinned)
+
+    def _checked(self, resource: Json) -> Accepted | Refused | Missing | None:
+        """What a check of the document found; None while it is under way. What is missing is looked for again."""
+        uid = resource["metadata"]["uid"]
+        key = (uid, resource["metadata"].get("generation", 0))
         if key in self._checks:
             return self._checks[key]
+        since, missing = self._missing.get(uid, (-math.inf, None))
+        if missing is not None and asyncio.get_running_loop().time() - since < MISSING_SECONDS:
+            return missing
         if key not in self._checking:
+            self._checking[key] = asyncio.create_task(self._check(key, resource), name=f"check {uid}")
+        return missing
 
-            async def check() -> None:
-                try:
-                    self._checks[key] = await self._validator.check(payload_of(resource))
-                    while len(self._checks) > MAX_CHECKS_KEPT:
-                        self._checks.popitem(last=False)
-                finally:
-                    del self._checking[key]
-                    self._again(key[0], 0.0)
+    async def _check(self, key: Version, resource: Json) -> None:
+        try:
+            source = await source_of(resource, self._cluster)
+            if isinstance(source, Missing):
+                self._missing[key[0]] = (asyncio.get_running_loop().time(), source)
+                return
+            self._checks[key] = await self._validator.check(source)
+            self._missing.pop(key[0], None)
+            while len(self._checks) > MAX_CHECKS_KEPT:
+                self._checks.popitem(last=False)
+        except ClusterError as error:
+            self._missing[key[0]] = (
+                asyncio.get_running_loop().time(),
+                Missing("ConfigMapUnreadable", f"What the run is made from cannot be read: {error.message}"),
+            )
+        finally:
+            del self._checking[key]
+            self._again(key[0], 0.0)
 
-            self._checking[key] = asyncio.create_task(check(), name=f"check {key[0]}")
-        return None
+
+def _wants_check(o: Observed) -> bool:
+    """Whether anything depends on the document: nothing does while there is a workload at work, or when there will be
+    none."""
+    ended = o.status.get("phase") in TERMINAL_PHASES or o.metadata.get("deletionTimestamp")
+    if ended or o.spec.cancelled or asks_for_another_run(o.resource):
+        return False
+    if o.suspended and o.spec.paused:
+        return False
+    return o.workload is None or (o.mode == "Pod" and isinstance(run_end("Pod", None, o.pod, o.now), Lost))
 
 
-def _wants_check(resource: Json, spec: WorkflowExecutionSpec, job: Json | None) -> bool:
-    """Whether anything depends on the document: nothing does once there was a Job, or when there will be none."""
-    status = resource.get("status") or {}
-    ended = status.get("phase") in TERMINAL_PHASES or resource["metadata"].get("deletionTimestamp")
-    return job is None and not ended and "startTime" not in status and not spec.cancelled
+def _may_be_held_up(o: Observed) -> bool:
+    """Whether the run has been launched and its container has not been made."""
+    if "startTime" in o.status or o.suspended or o.status.get("phase") in TERMINAL_PHASES:
+        return False
+    if o.pod is None:
+        return o.mode == "Job"
+    statuses = (o.pod.get("status") or {}).get("containerStatuses") or []
+    return any((item.get("state") or {}).get("waiting", {}).get("reason") == "ContainerCreating" for item in statuses)
 
 
 def _has_verdict(job: Json) -> bool:

@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 Reconcile = Callable[[str], Awaitable[float | None]]
 """Looks after one key; returns in how many seconds to look again, or None."""
+Reconciled = Callable[[bool, float], None]
+"""(whether it went well, seconds)"""
 
 
 class KeyedQueue:
@@ -29,11 +31,16 @@ class KeyedQueue:
     def __init__(self) -> None:
         self._due: dict[str, float] = {}
         self._heap: list[tuple[float, str]] = []
-        self._busy: set[str] = set()
+        self._busy: dict[str, float] = {}
+        """When each reconcile at work began."""
         self._waiting: set[str] = set()
         self._failures: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
         self._wake = asyncio.Event()
+        self._moved_at = 0.0
+        """When a worker last took or finished a key."""
+        self.reconciled: Reconciled = lambda well, seconds: None
+        """Told of every reconcile that has ended."""
 
     def add(self, key: str, after: float = 0.0) -> None:
         """Reconcile `key` in `after` seconds, or sooner where that is asked for already; no sooner than its last
@@ -48,6 +55,28 @@ class KeyedQueue:
     def __len__(self) -> int:
         return len(self._due) + len(self._busy)
 
+    @property
+    def busy(self) -> int:
+        """How many keys are being reconciled."""
+        return len(self._busy)
+
+    def depth(self) -> int:
+        """How many keys are due and wait for a worker, or for their own reconcile under way."""
+        now = asyncio.get_running_loop().time()
+        return sum(due <= now for due in self._due.values())
+
+    def oldest(self) -> float:
+        """For how many seconds the key that waits longest has been due; 0.0 where none is."""
+        now = asyncio.get_running_loop().time()
+        return max(0.0, now - min(self._due.values(), default=now))
+
+    def stuck(self) -> float:
+        """For how many seconds one reconcile has been at work, or keys have been due and no worker took or finished any;
+        the longer of both."""
+        now = asyncio.get_running_loop().time()
+        at_work = max((now - begun for begun in self._busy.values()), default=0.0)
+        return max(at_work, min(self.oldest(), now - self._moved_at))
+
     async def run(self, reconcile: Reconcile, workers: int = 8) -> None:
         """Reconciles keys as they become due, until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -57,9 +86,11 @@ class KeyedQueue:
     async def _work(self, reconcile: Reconcile) -> None:
         while True:
             key = await self._next()
-            self._busy.add(key)
+            begun = self._busy[key] = self._moved_at = asyncio.get_running_loop().time()
+            well = False
             try:
                 after = await reconcile(key)
+                well = True
             except Exception as error:  # noqa: BLE001 - one resource's failure must not end the others' reconciling
                 after = self._backoff(key, error)
             else:
@@ -67,6 +98,8 @@ class KeyedQueue:
                 self._not_before.pop(key, None)
             finally:
                 self._release(key)
+            self._moved_at = asyncio.get_running_loop().time()
+            self.reconciled(well, self._moved_at - begun)
             if after is not None:
                 self.add(key, after)
 
@@ -80,7 +113,7 @@ class KeyedQueue:
         return after
 
     def _release(self, key: str) -> None:
-        self._busy.discard(key)
+        self._busy.pop(key, None)
         if key in self._waiting:
             self._waiting.discard(key)
             self._due[key] = max(self._due[key], self._not_before.get(key, 0.0))

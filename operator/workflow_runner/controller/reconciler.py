@@ -13,15 +13,18 @@ import structlog
 from workflow_runner.cluster import Cluster, ClusterError, Conflict, NotFound, Rejected
 from workflow_runner.controller.observer import Observer
 from workflow_runner.controller.runs import Runs
+from workflow_runner.controller.slots import Slots, waiting_of
 from workflow_runner.controller.stigmer import Destinations
 from workflow_runner.controller.store import Store, is_controlled_by
 from workflow_runner.crd import group
 from workflow_runner.crd.execution import TERMINAL_PHASES
+from workflow_runner.errors import WorkflowRunnerError
 from workflow_runner.reconcile import actions as act
 from workflow_runner.reconcile.bounds import minimal
 from workflow_runner.reconcile.execution import plan
+from workflow_runner.reconcile.launching import LAUNCH_RETRY
 from workflow_runner.reconcile.live import LiveRun
-from workflow_runner.reconcile.observed import Accepted, Observed
+from workflow_runner.reconcile.observed import Accepted, Observed, Turn
 from workflow_runner.reconcile.status import desired_from, desired_of
 from workflow_runner.reconcile.timestamps import from_text, to_seconds_text
 
@@ -29,6 +32,8 @@ Json = dict[str, Any]
 
 MEND_SECONDS = 30.0
 MAX_ROUNDS = 6
+AT_ONCE_SECONDS = 1
+"""A pod's grace period where nothing is to be waited for; 0 would not wait for its node's word."""
 DELETION_BOUND = timedelta(seconds=120)
 """After this long a deletion goes through, whatever cannot be done about its run."""
 
@@ -47,9 +52,11 @@ class Reconciler:
         runs: Runs,
         observer: Observer,
         destinations: Destinations,
+        slots: Slots,
         again: Callable[[str, float], None],
     ) -> None:
         self._cluster = cluster
+        self._slots = slots
         self._store = store
         self._runs = runs
         self._observer = observer
@@ -75,11 +82,18 @@ class Reconciler:
             return None
 
     async def _settle(self, resource: Json) -> float | None:
+        turn: Turn | None = None
         for _ in range(MAX_ROUNDS):
-            observed = await self._observe(resource)
+            observed = await self._observe(resource, turn)
             decision = plan(observed)
+            turn = self._turn(observed, decision)
+            if turn is not None:
+                continue
             try:
                 changed, resource = await self._apply(observed, decision)
+            except _NotLaunched as error:
+                self._launch_failed(observed, error.message)
+                return None
             except Conflict:
                 fresh = await self._fresh(resource)
                 if fresh is None:
@@ -93,12 +107,23 @@ class Reconciler:
                 return await self._mend_delivery(observed, decision.again_after)
         return 0.05
 
-    async def _observe(self, resource: Json) -> Observed:
+    def _turn(self, observed: Observed, decision: act.Plan) -> Turn | None:
+        """The answer to a plan that asks for a place among the runner's executions."""
+        for action in decision.actions:
+            if isinstance(action, act.TakeTurn) and observed.runner is not None:
+                runner = (observed.runner.namespace, observed.runner.name)
+                return self._slots.take(runner, action.limit, waiting_of(observed.resource))
+        return None
+
+    async def _observe(self, resource: Json, turn: Turn | None) -> Observed:
         uid = resource["metadata"]["uid"]
         if self._runs.get(uid) is None and _needs_run(resource):
             await self._restore(resource)
         return await self._observer.observe(
-            resource, launch_error=self._launch_errors.get(uid), seconds_since_write=self._seconds_since_write(uid)
+            resource,
+            launch_error=self._launch_errors.get(uid),
+            turn=turn,
+            seconds_since_write=self._seconds_since_write(uid),
         )
 
     async def _restore(self, resource: Json) -> None:
@@ -154,12 +179,23 @@ class Reconciler:
                 case act.EndRun(end):
                     self._runs.conclude(observed.uid, end)
                     again = True
+                    # The line moves on when status says so, too; this is sooner.
+                    self._slots.leave(observed.uid)
                 case act.SetDesired(desired):
                     self._runs.desire(observed.uid, desired)
-                case act.CreateJob(manifest):
-                    await self._create_job(observed, manifest)
-                case act.DeleteJob(name):
-                    await self._delete_job(observed, name)
+                case act.CreateInput(manifest):
+                    await self._create_input(manifest)
+                case act.CreateWorkload(manifest):
+                    await self._create_workload(observed, manifest)
+                case act.SuspendJob(name, suspend):
+                    job = await self._cluster.suspend_job(observed.namespace, name, suspend=suspend)
+                    self._store.see_job(job, deleted=False)
+                case act.DeleteWorkload(kind, name, at_once):
+                    await self._delete_workload(observed, kind, name, at_once=at_once)
+                case act.CleanUp():
+                    await self._clean_up(observed)
+                case act.DeleteExecution():
+                    await self._cluster.delete_execution(observed.namespace, observed.metadata["name"], observed.uid)
                 case act.RecordEvent():
                     await self._record_event(observed, action)
                 case act.ForgetRun():
@@ -193,22 +229,46 @@ class Reconciler:
             )
             written = await self._cluster.write_status(resource, minimal(status))
         self._seen_own_write(written)
+        self._place(observed, status)
         if live is not None:
             if live.source_sequence == before:
                 live.urgent = False
             self._runs.recorded(observed.uid, status.get("attempt", 0), (status.get("callback") or {}).get("sourceSequence", 0))
         return written
 
-    async def _delete_job(self, observed: Observed, name: str) -> None:
+    def _place(self, observed: Observed, status: Json) -> None:
+        """What this status means for the line of its runner: a suspended run gives its place away, a resumed one is
+        not kept waiting."""
+        snapshot = status.get("runner")
+        if status["phase"] in TERMINAL_PHASES or status.get("suspended"):
+            self._slots.leave(observed.uid)
+        elif observed.suspended and snapshot is not None:
+            self._slots.hold((snapshot["namespace"], snapshot["name"]), observed.uid, observed.namespace)
+
+    async def _delete_workload(self, observed: Observed, kind: str, name: str, *, at_once: bool) -> None:
+        namespace = observed.namespace
         try:
-            await self._cluster.delete_job(observed.metadata["namespace"], name)
+            if kind == "Pod":
+                await self._cluster.delete_pod(namespace, name, grace_seconds=AT_ONCE_SECONDS if at_once else None)
+                return
+            if at_once and observed.pod is not None:
+                await self._cluster.delete_pod(namespace, observed.pod["metadata"]["name"], grace_seconds=AT_ONCE_SECONDS)
+            await self._cluster.delete_job(namespace, name)
         except ClusterError as error:
             if not observed.metadata.get("deletionTimestamp"):
                 raise
-            # Its owner goes: garbage collection takes the Job along.
+            # Its owner goes: garbage collection takes the workload along.
             log.warning(
-                "the Job of a deleted execution could not be removed", execution=_name(observed.resource), error=error.message
+                "what a deleted execution ran could not be removed",
+                execution=_name(observed.resource),
+                kind=kind,
+                error=error.message,
             )
+
+    async def _clean_up(self, observed: Observed) -> None:
+        for kind, name in self._store.workloads(observed.resource):
+            await self._delete_workload(observed, kind, name, at_once=False)
+            await self._cluster.delete_config_map(observed.namespace, name)
 
     async def _begin(self, observed: Observed, execution_id: str, attempt: int) -> None:
         run = LiveRun(execution_id=execution_id, attempt=attempt)
@@ -220,40 +280,49 @@ class Reconciler:
             destination = await self._destinations.of_runner(observed.runner)
         self._runs.begin(observed.uid, run, destination, delivered=0)
 
-    async def _create_job(self, observed: Observed, manifest: Json) -> None:
+    async def _create_input(self, manifest: Json) -> None:
         try:
-            job = await self._cluster.create_job(manifest)
+            await self._cluster.create_config_map(manifest)
+        except ClusterError as error:
+            raise _NotLaunched(error.message) from error
+
+    async def _create_workload(self, observed: Observed, manifest: Json) -> None:
+        try:
+            if manifest["kind"] == "Pod":
+                made = await self._cluster.create_pod(manifest)
+            else:
+                made = await self._cluster.create_job(manifest)
         except Conflict:
-            await self._adopt_job(observed, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-            return
+            made = await self._found(observed, manifest)
         except ClusterError as error:
-            self._launch_failed(observed, error.message)
-            return
-        self._launched(observed, job)
-
-    async def _adopt_job(self, observed: Observed, namespace: str, name: str) -> None:
-        """A Job of that name is there already: made before an operator's restart, or somebody else's."""
-        try:
-            job = await self._cluster.get_job(namespace, name)
-        except ClusterError as error:
-            self._launch_failed(observed, error.message)
-            return
-        if not is_controlled_by(job, observed.uid):
-            self._launch_failed(observed, f"there is a Job {name} that is not of this execution")
-            return
-        self._launched(observed, job)
-
-    def _launched(self, observed: Observed, job: Json) -> None:
-        self._store.see_job(job, deleted=False)
+            raise _NotLaunched(error.message) from error
+        see = self._store.see_pod if manifest["kind"] == "Pod" else self._store.see_job
+        see(made, deleted=False)
         if self._launch_errors.pop(observed.uid, None) is not None:
             self._again(observed.uid, 0.0)
 
+    async def _found(self, observed: Observed, manifest: Json) -> Json:
+        """What has the name already: made before an operator's restart, or somebody else's."""
+        kind, namespace, name = manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        try:
+            if kind == "Pod":
+                found = await self._cluster.get_pod(namespace, name)
+            else:
+                found = await self._cluster.get_job(namespace, name)
+        except ClusterError as error:
+            raise _NotLaunched(error.message) from error
+        if not is_controlled_by(found, observed.uid):
+            raise _NotLaunched(f"there is a {kind} {name} that is not of this execution")
+        if found["metadata"].get("deletionTimestamp"):
+            raise _NotLaunched(f"the {kind} {name} of a former launch is still being removed")
+        return found
+
     def _launch_failed(self, observed: Observed, message: str) -> None:
-        log.warning("the Job cannot be created; it is tried again", execution=_name(observed.resource), error=message)
+        """Remembers why, for status, and has it tried again: at once the first time, then every while."""
+        log.warning("the run cannot be launched; it is tried again", execution=_name(observed.resource), error=message)
         first = observed.uid not in self._launch_errors
         self._launch_errors[observed.uid] = message
-        if first:
-            self._again(observed.uid, 0.0)
+        self._again(observed.uid, 0.0 if first else LAUNCH_RETRY)
 
     async def _record_event(self, observed: Observed, event: act.RecordEvent) -> None:
         metadata = observed.metadata
@@ -304,9 +373,17 @@ class Reconciler:
 
     def _drop(self, uid: str) -> None:
         self._runs.forget(uid)
+        self._slots.leave(uid)
+        self._observer.forget(uid)
         self._written_at.pop(uid, None)
         self._launch_errors.pop(uid, None)
         self._mended_at.pop(uid, None)
+
+
+class _NotLaunched(WorkflowRunnerError):
+    """The API server, or what it has, stands in the way of a launch."""
+
+    code = "launch.failed"
 
 
 def _needs_run(resource: Json) -> bool:
@@ -315,7 +392,7 @@ def _needs_run(resource: Json) -> bool:
     if metadata.get("deletionTimestamp") and group.FINALIZER not in metadata.get("finalizers", []):
         return False
     if status.get("phase") not in TERMINAL_PHASES:
-        return bool(status.get("jobName"))
+        return "specDigest" in status
     return bool((status.get("callback") or {}).get("owed"))
 
 

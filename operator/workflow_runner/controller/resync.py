@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
 
 from workflow_runner.cluster import Cluster, ClusterError, NotFound
 from workflow_runner.controller.queue import KeyedQueue
+from workflow_runner.controller.runners import key_of
+from workflow_runner.controller.slots import Slots, name_of
 from workflow_runner.controller.store import Kind, Store
 from workflow_runner.errors import InvalidInput
 
@@ -30,9 +33,21 @@ KINDS: tuple[Kind, ...] = ("runner", "job", "pod", "execution")
 class Resync:
     """Keeps the store complete."""
 
-    def __init__(self, cluster: Cluster, store: Store, queue: KeyedQueue) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        slots: Slots,
+        queue: KeyedQueue,
+        operator_namespace: str,
+        namespaces: Sequence[str] = (),
+    ) -> None:
+        """Of these namespaces only; none means the whole cluster."""
+        self._namespaces = namespaces
         self._cluster = cluster
         self._store = store
+        self._slots = slots
+        self._operator_namespace = operator_namespace
         self._queue = queue
         self.done = False
         """Whether everything has been listed once."""
@@ -68,7 +83,15 @@ class Resync:
 
     async def _list(self) -> None:
         for kind in KINDS:
-            version, items = await self._cluster.list_everywhere(kind)
-            self._store.relist(kind, items, version)
+            lists = [await self._cluster.list_everywhere(kind, namespace) for namespace in self._namespaces or (None,)]
+            # The oldest list's version: what is newer than that and missing may be on its way here.
+            version = min((version for version, _ in lists), key=lambda version: int(version) if version.isdigit() else 0)
+            self._store.relist(kind, [item for _, items in lists for item in items], version)
+        if not self.done:
+            for resource in self._store.executions.values():
+                runner = self._store.runner_of(resource, self._operator_namespace)
+                self._slots.seed(resource, None if runner is None else name_of(runner))
+        for name in list(self._store.runners):
+            self._queue.add(key_of(name))
         for uid in list(self._store.executions):
             self._queue.add(uid)

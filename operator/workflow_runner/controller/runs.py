@@ -65,10 +65,12 @@ class Runs:
         """Takes in what a pod sent, made at `created`; the highest number known of this run now, 0 for a pod that has
         been replaced. Raises KeyError for an unknown run."""
         run = self._runs[uid]
-        if (pod != run.pod_name and self._is_replaced(uid, created)) or not run.pod_is(pod):
+        continued = batch.HasField("run") and batch.run.continued
+        if (pod != run.pod_name and self._is_replaced(uid, created)) or not run.pod_is(pod, continued=continued):
             return 0
         for event in batch.events:
-            if run.ingest(event, batch.output_json) or event.sequence_number <= run.source_sequence:
+            taken = run.ingest(event, batch.output_json, too_large=batch.output_too_large)
+            if taken or event.sequence_number <= run.source_sequence:
                 self._offer(uid, run.outward(event))
         if batch.HasField("counts"):
             counts = batch.counts
@@ -80,8 +82,9 @@ class Runs:
                 "retried": counts.retried,
             }
         if batch.HasField("control"):
-            result = _ANSWERS.get(batch.control.result, "Refused")
-            run.answer = ControlAnswer(batch.control.generation, result, batch.control.reason[:1024])
+            control = batch.control
+            result = _ANSWERS.get(control.result, "Refused")
+            run.answer = ControlAnswer(control.generation, result, control.reason[:1024], control.suspendable)
         self._changed(uid)
         return run.source_sequence
 

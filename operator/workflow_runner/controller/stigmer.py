@@ -41,6 +41,16 @@ class Destinations:
             return None
         return await self._resolve(Stigmer.model_validate(snapshot["stigmer"]), snapshot["namespace"])
 
+    async def problem_of(self, runner: Runner) -> str | None:
+        """Why callbacks of this runner would go without a key; None when nothing is wrong. Raises ClusterError."""
+        stigmer = runner.spec.stigmer
+        if stigmer is None or stigmer.api_key_secret_ref is None:
+            return None
+        ref = stigmer.api_key_secret_ref
+        if (await self._key(runner.namespace, ref)).get_secret_value():
+            return None
+        return f"The Secret {runner.namespace}/{ref.name} has no usable key {ref.key!r}; callbacks go without one."
+
     async def _resolve(self, stigmer: Stigmer, namespace: str) -> Destination:
         ref = stigmer.api_key_secret_ref
         return Destination(

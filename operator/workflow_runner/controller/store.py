@@ -6,6 +6,7 @@ Filled by handlers, read by the reconciler. Objects are kept without managedFiel
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Literal
 
 from workflow_runner.crd import group
@@ -29,6 +30,8 @@ class Store:
         self._jobs: dict[Family, dict[str, Json]] = {}
         self._pods: dict[Family, dict[str, Json]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
+        self.moved: Callable[[Json, Json], None] = lambda before, after: None
+        """Told of every later version of an execution, with the one known before."""
 
     def see_execution(self, resource: Json, *, deleted: bool) -> None:
         """Takes in an execution, unless a newer one is known (our own writes come back late)."""
@@ -44,6 +47,8 @@ class Store:
         known = self.executions.get(uid)
         if known is None or _version(known) <= _version(resource):
             self.executions[uid] = _slim(resource)
+            if known is not None:
+                self.moved(known, resource)
 
     def relist(self, kind: Kind, items: list[Json], version: str) -> None:
         """Takes in all objects of a kind as they were at a resourceVersion; what is older and not among them is gone."""
@@ -76,6 +81,17 @@ class Store:
         else:
             self.runners[key] = _slim(resource)
 
+    def runner_of(self, execution: Json, operator_namespace: str) -> Json | None:
+        """The runner that an execution names: in the namespace it names, else its own, else the operator's."""
+        ref = (execution.get("spec") or {}).get("runnerRef") or {}
+        name = ref.get("name", group.DEFAULT_RUNNER)
+        named = ref.get("namespace")
+        for namespace in [named] if named else [execution["metadata"]["namespace"], operator_namespace]:
+            found = self.runners.get((namespace, name))
+            if found is not None and not found["metadata"].get("deletionTimestamp"):
+                return found
+        return None
+
     def see_job(self, resource: Json, *, deleted: bool) -> str | None:
         """Takes in a Job; the uid of its execution."""
         return _keep(self._jobs, resource, deleted)
@@ -99,12 +115,29 @@ class Store:
         own = [pod for pod in pods if is_controlled_by(pod, job["metadata"]["uid"])]
         return max(own, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]), default=None)
 
+    def own_pod(self, execution: Json, name: str) -> Json | None:
+        """The bare pod of that name that the operator made for the execution."""
+        metadata = execution["metadata"]
+        pod = self._pods.get((metadata["namespace"], metadata["uid"]), {}).get(name)
+        return pod if pod is not None and is_controlled_by(pod, metadata["uid"]) else None
+
     def newest_pod_of(self, execution_uid: str) -> Json | None:
-        """The newest pod of an execution's Job, by the execution's uid."""
+        """The newest pod of an execution's run, by the execution's uid."""
         execution = self.executions.get(execution_uid)
         if execution is None:
             return None
-        return self.newest_pod(execution, self.job(execution, (execution.get("status") or {}).get("jobName", "")))
+        status = execution.get("status") or {}
+        if "jobName" in status:
+            return self.newest_pod(execution, self.job(execution, status["jobName"]))
+        return self.own_pod(execution, status.get("podName", ""))
+
+    def workloads(self, execution: Json) -> list[tuple[str, str]]:
+        """(kind, name) of every Job and bare pod that belongs to the execution."""
+        metadata = execution["metadata"]
+        place = (metadata["namespace"], metadata["uid"])
+        found = [("Job", job) for job in self._jobs.get(place, {}).values()]
+        found += [("Pod", pod) for pod in self._pods.get(place, {}).values()]
+        return [(kind, item["metadata"]["name"]) for kind, item in found if is_controlled_by(item, metadata["uid"])]
 
     def known_pod(self, namespace: str, uid: str) -> Json | None:
         """A pod of any execution by its own uid."""
@@ -160,7 +193,7 @@ def _keep(kept: dict[Family, dict[str, Json]], resource: Json, deleted: bool) ->
 def _slim(resource: Json) -> Json:
     metadata = {key: value for key, value in resource["metadata"].items() if key != "managedFields"}
     result = {**resource, "metadata": metadata}
-    if resource.get("kind") == group.EXECUTION_KIND and (resource.get("status") or {}).get("phase") in TERMINAL_PHASES:
+    if resource.get("kind") == group.EXECUTION_KIND and _is_settled(resource):
         # What it ran is not needed any more, and there may be thousands of these.
         metadata.pop("annotations", None)
         result["spec"] = {**resource["spec"], "workflow": {}, "input": None}
@@ -170,6 +203,16 @@ def _slim(resource: Json) -> Json:
         metadata.pop("annotations", None)
         result["spec"] = {"nodeName": resource["spec"].get("nodeName")}
     return result
+
+
+def _is_settled(execution: Json) -> bool:
+    """Whether an execution's run has ended and nothing of its spec has still to be looked at."""
+    status = execution.get("status") or {}
+    return (
+        status.get("phase") in TERMINAL_PHASES
+        and status.get("observedGeneration") == execution["metadata"].get("generation")
+        and (status.get("runId") or "") == (execution["spec"].get("runId") or "")
+    )
 
 
 def _version(resource: Json) -> int:

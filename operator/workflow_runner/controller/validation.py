@@ -8,14 +8,20 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import resource
+import time
+from collections.abc import Callable
 from concurrent.futures import TimeoutError as PoolTimeout
 from pathlib import Path
 from typing import Any
 
+import structlog
 from pebble import ProcessExpired, ProcessPool
 
+from workflow_runner.controller.sources import Source
 from workflow_runner.dsl.diagnostics import DocumentErrors
-from workflow_runner.errors import InvalidInput
+from workflow_runner.dsl.nodes import InvalidText
+from workflow_runner.dsl.text_reader import read_text
+from workflow_runner.errors import Internal, InvalidInput
 from workflow_runner.expressions.documents import read_document
 from workflow_runner.launchers.payload import Payload, pack, spec_digest
 from workflow_runner.reconcile.bounds import bounded_error
@@ -33,6 +39,11 @@ CHECKS_PER_WORKER = 1000
 CONFIGURATION_ERROR = "https://serverlessworkflow.io/spec/1.0.0/errors/configuration"
 VALIDATION_ERROR = "https://serverlessworkflow.io/spec/1.0.0/errors/validation"
 MAX_MESSAGE = 3500
+TOO_COSTLY = "document.too-costly"
+Checked = Callable[[str, float], None]
+"""(accepted | refused | too-costly, seconds)"""
+
+log = structlog.get_logger(__name__)
 
 
 class Validator:
@@ -45,22 +56,38 @@ class Validator:
             initializer=_limit,
             context=multiprocessing.get_context("forkserver"),
         )
+        self.checked: Checked = lambda result, seconds: None
+        """Told of every check."""
 
-    async def check(self, payload: Payload) -> Accepted | Refused:
+    async def check(self, source: Source) -> Accepted | Refused:
         """What `inspect` finds, or a refusal where it twice finds nothing within its limits."""
-        why = ""
+        begun = time.monotonic()
+        found = await self._check(source)
+        if isinstance(found, Accepted):
+            result = "accepted"
+        else:
+            result = "too-costly" if found.error.get("code") == TOO_COSTLY else "refused"
+        self.checked(result, time.monotonic() - begun)
+        return found
+
+    async def _check(self, source: Source) -> Accepted | Refused:
+        why, code = "", TOO_COSTLY
         for _ in range(TRIES):
             try:
-                return await asyncio.wrap_future(self._pool.schedule(inspect, args=(payload,), timeout=SECONDS))
+                return await asyncio.wrap_future(self._pool.schedule(inspect, args=(source,), timeout=SECONDS))
             except (PoolTimeout, TimeoutError):
                 why = f"checking it took longer than {SECONDS:.0f} s"
             except (ProcessExpired, MemoryError):
                 why = "checking it took more memory than is allowed"
-        return _refused("The document cannot be checked", why, "document.too-costly")
+            except Exception as error:
+                # A bug that one document finds must not be tried again for ever, nor keep others from being checked.
+                log.exception("a document could not be checked")
+                why, code = f"checking it failed: {type(error).__name__}: {error}"[:MAX_MESSAGE], Internal.code
+        return _refused("The document cannot be checked", why, code)
 
     async def warm(self) -> None:
         """Starts a child and has it import what it needs, so that the first document does not wait for that."""
-        await self.check(Payload("", None, "warm-up"))
+        await self._check(Source("", "warm-up"))
 
     def close(self) -> None:
         """Ends the children, at work or not."""
@@ -68,11 +95,12 @@ class Validator:
         self._pool.join()
 
 
-def inspect(payload: Payload) -> Accepted | Refused:
+def inspect(source: Source) -> Accepted | Refused:
     """Reads and validates the document as the pod will, and packs it. Runs in the child."""
     try:
-        workflow, _ = read_document(payload.document, payload.file)
+        workflow, _ = read_document(source.document, source.file)
         head = workflow.document
+        payload = Payload(source.document, _input(source), source.file)
         return Accepted(f"{head.namespace}/{head.name}:{head.version}", spec_digest(payload), pack(payload))
     except DocumentErrors as error:
         lines = [str(diagnostic) for diagnostic in error.diagnostics]
@@ -86,13 +114,18 @@ def inspect(payload: Payload) -> Accepted | Refused:
         return _refused("The document cannot be checked", "it is nested too deeply", "document.too-deep")
 
 
-def payload_of(resource: Json) -> Payload:
-    """What an execution asks to run."""
-    spec = resource["spec"]
-    workflow = spec["workflow"]
-    if "yaml" in workflow:
-        return Payload(workflow["yaml"], spec.get("input", {}), "spec.workflow.yaml")
-    return Payload(workflow["definition"], spec.get("input", {}), "spec.workflow.definition")
+def _input(source: Source) -> Any:
+    """The input, read where it is text; raises InvalidInput."""
+    if source.input_text is None:
+        return source.input
+    try:
+        root, complaints = read_text(source.input_text)
+    except InvalidText as error:
+        raise InvalidInput(f"{source.input_file}:{error.position}: {error}", code="input.not-json") from error
+    if complaints:
+        first = complaints[0]
+        raise InvalidInput(f"{source.input_file}:{first.position}: {first}", code="input.not-json")
+    return root.json
 
 
 def _limit() -> None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Sequence
 
 import kopf
 
 from workflow_runner.controller.handlers import Json, build_registry, build_settings
 from workflow_runner.controller.queue import KeyedQueue
+from workflow_runner.controller.runners import key_of
+from workflow_runner.controller.slots import name_of
 from workflow_runner.controller.store import Kind, Store
 
 STOP_SECONDS = 3.0
@@ -22,21 +25,27 @@ STOP_SECONDS = 3.0
 class Watches:
     """Fills store and queue for as long as `run` runs."""
 
-    def __init__(self, store: Store, queue: KeyedQueue) -> None:
+    def __init__(self, store: Store, queue: KeyedQueue, namespaces: Sequence[str] = ()) -> None:
+        """Of these namespaces only; none means the whole cluster."""
         self._store = store
         self._queue = queue
+        self._namespaces = namespaces
         self._stop = threading.Event()
         self._ready = threading.Event()
 
     @property
     def ready(self) -> bool:
-        """Whether kopf has started."""
-        return self._ready.is_set()
+        """Whether kopf has started, and goes on."""
+        return self._ready.is_set() and not self._stop.is_set()
 
     async def run(self) -> None:
         """Watches until cancelled; raises what made kopf end."""
+        level = logging.getLogger().level
         for name in ("kopf.objects", "kopf._core", "kopf._cogs", "kopf.activities"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # a line an event, and it knows no more than we do
+            # A line an event, and it knows no more than we do: for those who want to see everything.
+            logging.getLogger(name).setLevel(level if level < logging.DEBUG else max(level, logging.WARNING))
+        # It warns at every start that it takes no signals in a thread, which is why it is in one.
+        logging.getLogger("kopf._core.reactor.running").setLevel(level if level < logging.DEBUG else logging.ERROR)
         loop, ended = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
         thread = threading.Thread(target=self._thread, args=(loop, ended), name="watches", daemon=True)
         thread.start()
@@ -56,7 +65,8 @@ class Watches:
                 kopf.operator(
                     registry=build_registry(see),
                     settings=build_settings(),
-                    clusterwide=True,
+                    clusterwide=not self._namespaces,
+                    namespaces=self._namespaces,
                     stop_flag=self._stop,
                     ready_flag=self._ready,
                 )
@@ -72,6 +82,7 @@ class Watches:
             self._queue.add(resource["metadata"]["uid"])
         elif kind == "runner":
             self._store.see_runner(resource, deleted=deleted)
+            self._queue.add(key_of(name_of(resource)))
             for uid in self._store.executions_for_runner(resource["metadata"]["name"]):
                 self._queue.add(uid)
         else:

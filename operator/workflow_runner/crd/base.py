@@ -42,6 +42,13 @@ class SecretKeyRef(Resource):
     key: str = Field(description="Key within the Secret.", min_length=1, max_length=253)
 
 
+class ConfigMapKeyRef(Resource):
+    """One key of a ConfigMap."""
+
+    name: str = Field(description="Name of the ConfigMap.", min_length=1, max_length=253)
+    key: str = Field(description="Key within the ConfigMap.", min_length=1, max_length=253)
+
+
 class Condition(Resource):
     """A condition in the form of the Kubernetes API conventions."""
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from workflow_runner.crd import group
 from workflow_runner.crd.base import Rule
 from workflow_runner.crd.execution import WorkflowExecutionSpec, WorkflowExecutionStatus
-from workflow_runner.crd.runner import WorkflowRunnerSpec
+from workflow_runner.crd.runner import WorkflowRunnerSpec, WorkflowRunnerStatus
 from workflow_runner.crd.schema import structural_schema
 
 Json = dict[str, Any]
@@ -44,10 +44,15 @@ def _runner() -> Json:
         short="wfr",
         description="A WorkflowRunner registers where and how workflow executions run.",
         spec=WorkflowRunnerSpec,
-        status=None,
+        status=WorkflowRunnerStatus,
         columns=[
             _column("Type", ".spec.type"),
             _column("Mode", ".spec.launch.mode"),
+            _column("Active", ".status.activeExecutions", "integer", description="Executions that have not ended."),
+            _column("Queued", ".status.queuedExecutions", "integer", description="Executions that wait for their turn."),
+            _column("Ready", ".status.conditions[?(@.type=='Ready')].status"),
+            _column("Paused", ".spec.paused", "boolean", priority=1),
+            _column("Image", ".status.image", priority=1),
             _column("Stigmer", ".spec.stigmer.endpoint", priority=1),
             _column("Age", ".metadata.creationTimestamp", "date"),
         ],
@@ -69,7 +74,10 @@ def _execution() -> Json:
             _column("Progress", ".status.progress", "integer", description="Percent of the workflow that is done."),
             _column("Message", ".status.conditions[?(@.type=='Completed')].message"),
             _column("Runner", ".status.runner.name", priority=1),
+            _column("Run", ".status.runId", priority=1),
+            _column("Queue", ".status.queuePosition", "integer", priority=1, description="Its place among those that wait."),
             _column("Job", ".status.jobName", priority=1),
+            _column("Pod", ".status.podName", priority=1),
             _column("Started", ".status.startTime", "date", priority=1),
             _column("Age", ".metadata.creationTimestamp", "date"),
         ],
@@ -89,7 +97,7 @@ def _definition(
     short: str,
     description: str,
     spec: type[BaseModel],
-    status: type[BaseModel] | None,
+    status: type[BaseModel],
     columns: list[Json],
     rules: list[Rule],
 ) -> Json:
@@ -98,9 +106,9 @@ def _definition(
         "kind": {"type": "string", "description": f"{kind}."},
         "metadata": {"type": "object"},
         "spec": structural_schema(spec),
+        # Until the operator has looked, kstatus (Flux, kubectl wait) sees another generation than it awaits: in progress.
+        "status": _without_rules(structural_schema(status)) | {"default": {"observedGeneration": -1}},
     }
-    if status is not None:
-        properties["status"] = _without_rules(structural_schema(status))
     schema: Json = {"type": "object", "description": description, "required": ["spec"], "properties": properties}
     if rules:
         schema["x-kubernetes-validations"] = list(rules)
@@ -109,10 +117,9 @@ def _definition(
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": _plain(schema)},
+        "subresources": {"status": {}},
         "additionalPrinterColumns": columns,
     }
-    if status is not None:
-        version["subresources"] = {"status": {}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

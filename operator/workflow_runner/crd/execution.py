@@ -6,10 +6,12 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from workflow_runner.crd.base import AnyJson, Condition, Resource, Rule, rules
-from workflow_runner.crd.runner import Stigmer
+from workflow_runner.crd.base import AnyJson, Condition, ConfigMapKeyRef, Resource, Rule, SecretKeyRef, rules
+from workflow_runner.crd.durations import Duration
+from workflow_runner.crd.pods import RESERVED_ENV, AnyObject, PodTemplate
+from workflow_runner.crd.runner import MAX_RETRIES, Snapshots, Stigmer
 
-Phase = Literal["Pending", "Running", "Paused", "Completed", "Failed", "Cancelled"]
+Phase = Literal["Pending", "Queued", "Running", "Paused", "Completed", "Failed", "Cancelled"]
 TERMINAL_PHASES = frozenset({"Completed", "Failed", "Cancelled"})
 
 MAX_TASKS = 50
@@ -62,22 +64,8 @@ class WorkflowSource(Resource):
     model_config = ConfigDict(
         json_schema_extra=rules(
             Rule(
-                "[has(self.definition), has(self.yaml)].filter(x, x).size() == 1",
-                "workflow needs exactly one of definition and yaml",
-            ),
-            Rule(
-                "has(self.definition) == has(oldSelf.definition)",
-                "the workflow of an execution cannot be changed: create another WorkflowExecution",
-            ),
-            Rule(
-                "!has(self.yaml) || !has(oldSelf.yaml) || self.yaml == oldSelf.yaml",
-                "the workflow of an execution cannot be changed: create another WorkflowExecution",
-                field_path=".yaml",
-            ),
-            Rule(
-                "!has(self.definition) || !has(oldSelf.definition) || self.definition.document == oldSelf.definition.document",
-                "the workflow of an execution cannot be changed: create another WorkflowExecution",
-                field_path=".definition",
+                "[has(self.definition), has(self.yaml), has(self.configMapKeyRef)].filter(x, x).size() == 1",
+                "workflow needs exactly one of definition, yaml and configMapKeyRef",
             ),
             Rule(
                 "!has(self.yaml) || self.yaml.trim() != ''",
@@ -89,6 +77,73 @@ class WorkflowSource(Resource):
 
     definition: Definition | None = Field(default=None, description="The document as an object.")
     yaml: str | None = Field(default=None, description="The document as YAML text.", max_length=MAX_YAML)
+    config_map_key_ref: ConfigMapKeyRef | None = Field(
+        default=None,
+        description="The document as YAML text in a ConfigMap of the execution's namespace; read when the run is accepted.",
+    )
+
+
+class InputSource(Resource):
+    """Where the input is."""
+
+    config_map_key_ref: ConfigMapKeyRef = Field(
+        description=(
+            "JSON or YAML text in a ConfigMap of the execution's namespace, read when the run is accepted. The operator "
+            "reads no Secrets of executions: what is secret belongs into spec.secrets, which the run mounts."
+        )
+    )
+
+
+class KeySelector(Resource):
+    """One key of a Secret or ConfigMap, for an environment variable."""
+
+    name: str = Field(description="Name of the Secret or ConfigMap.", min_length=1, max_length=253)
+    key: str = Field(description="Key within it.", min_length=1, max_length=253)
+    optional: bool | None = Field(default=None, description="true starts the run without the variable where there is no key.")
+
+
+class EnvSource(Resource):
+    """Where the value of an environment variable is: exactly one of the fields."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                "has(self.secretKeyRef) != has(self.configMapKeyRef)",
+                "valueFrom needs exactly one of secretKeyRef and configMapKeyRef",
+            )
+        )
+    )
+
+    secret_key_ref: KeySelector | None = Field(default=None, description="A key of a Secret that the runner allows.")
+    config_map_key_ref: KeySelector | None = Field(default=None, description="A key of a ConfigMap.")
+
+
+class EnvVar(Resource):
+    """One environment variable: a name with a value or a valueFrom."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                "has(self.value) != has(self.valueFrom)",
+                "an environment variable needs exactly one of value and valueFrom",
+            ),
+            Rule(
+                "!self.name.matches('" + RESERVED_ENV + "')",
+                "names that begin with WORKFLOW_RUNNER_, PYTHON or LD_, LOG_LEVEL and PATH belong to the operator",
+                field_path=".name",
+            ),
+        )
+    )
+
+    name: str = Field(description="Its name.", min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    value: str | None = Field(default=None, description="Its value, taken as it is.", max_length=32768)
+    value_from: EnvSource | None = Field(default=None, description="Where its value is.")
+
+
+class SecretSource(Resource):
+    """Where a secret of the workflow is."""
+
+    secret_key_ref: SecretKeyRef = Field(description="A key of a Secret of the execution's namespace that the runner allows.")
 
 
 class Cancellation(Resource):
@@ -97,6 +152,29 @@ class Cancellation(Resource):
     reason: str | None = Field(
         default=None, description="Why, for people; it is reported with the end of the run.", max_length=1024
     )
+    mode: Literal["Graceful", "Force"] = Field(
+        default="Graceful",
+        description="Graceful: the run ends by itself, and is ended after gracePeriod. Force: it is ended at once.",
+    )
+    grace_period: Duration | None = Field(default=None, description="How long a Graceful cancel may take; 30s if left out.")
+
+
+_RUN_AGAIN = "cannot be changed while runId stays: give spec.runId a new value to run again"
+_ANOTHER_RUN = "(has(self.runId) ? self.runId : '') != (has(oldSelf.runId) ? oldSelf.runId : '')"
+
+
+def _settled(field: str) -> Rule:
+    """A field that changes only together with runId.
+
+    Where a value is kept whatever it holds, the API server compares what it does not know key by key, and takes a key that
+    only changed its name for the same: `status.specDigest` is the authority.
+    """
+    return Rule(
+        f"{_ANOTHER_RUN} || (has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || "
+        f"self.{field} == oldSelf.{field}))",
+        f"{field} {_RUN_AGAIN}",
+        field_path=f".{field}",
+    )
 
 
 class WorkflowExecutionSpec(Resource):
@@ -104,14 +182,13 @@ class WorkflowExecutionSpec(Resource):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            Rule(
-                "self.runnerRef == oldSelf.runnerRef",
-                "the runner of an execution cannot be changed: create another WorkflowExecution",
-                field_path=".runnerRef",
+            *(
+                _settled(field)
+                for field in ("workflow", "runnerRef", "inputFrom", "env", "secrets", "timeout", "retries", "template")
             ),
             Rule(
-                "!oldSelf.cancelled || self.cancelled",
-                "a cancelled execution stays cancelled: create another WorkflowExecution to run again",
+                f"{_ANOTHER_RUN} || !oldSelf.cancelled || self.cancelled",
+                "a cancelled run stays cancelled: give spec.runId a new value to run again",
                 field_path=".cancelled",
             ),
             Rule(
@@ -119,14 +196,81 @@ class WorkflowExecutionSpec(Resource):
                 "cancellation says how to cancel and has no meaning without cancelled: true",
                 field_path=".cancellation",
             ),
+            Rule(
+                "!has(self.timeout) || duration(self.timeout) > duration('0s')",
+                "timeout has to be longer than nothing: leave it out for a run that may take as long as it likes",
+                field_path=".timeout",
+            ),
+            anyOf=[
+                {"not": {"required": ["inputFrom"]}},
+                # CEL does not see a value of any kind. The text is part of what the API server answers.
+                {"properties": {"input": {"enum": ["no input beside inputFrom"]}}},
+            ],
         )
     )
 
     runner_ref: RunnerRef = Field(default=RunnerRef(), description="Which runner runs it.")
+    run_id: str | None = Field(
+        default=None,
+        description=(
+            "Names this run; change it to run again. A run that is going on is cancelled first. With a new value the "
+            "fields that say what to run may change, too."
+        ),
+        min_length=1,
+        max_length=63,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+    )
     workflow: WorkflowSource = Field(description="What to run: the document, in exactly one of these ways.")
     input: AnyJson = Field(
         default=None,
         description="The workflow's input, any JSON value. Pinned when the run is accepted; without it the input is {}.",
+    )
+    input_from: InputSource | None = Field(default=None, description="Where the input is, in place of `input`.")
+    env: list[EnvVar] | None = Field(
+        default=None,
+        description="Environment variables of the run.",
+        max_length=100,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    secrets: dict[str, SecretSource] | None = Field(
+        default=None,
+        description=(
+            "Secrets that expressions see as $secrets.NAME, by that name. The run mounts them; the operator never reads them."
+        ),
+        max_length=100,
+        json_schema_extra=rules(
+            Rule(
+                "self.all(name, name.size() <= 128 && name.matches('^[A-Za-z_][A-Za-z0-9_-]*$'))",
+                "the name of a secret has letters, digits, _ and -, and begins with a letter or _",
+            )
+        ),
+    )
+    timeout: Duration | None = Field(
+        default=None,
+        description="The run fails when it takes longer; time paused does not count. Left out: the runner's default.",
+    )
+    retries: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_RETRIES,
+        description=(
+            "How often a pod that was lost is replaced; without snapshots the run then begins anew. A workflow that fails "
+            "is not tried again. Left out: the runner's default, else 0."
+        ),
+    )
+    ttl_after_finished: Duration | None = Field(
+        default=None,
+        description="How long after its end the run's Job and pods are removed. Left out: the runner's default, else never.",
+    )
+    delete_after_finished: Duration | None = Field(
+        default=None,
+        description=(
+            "How long after its end this resource itself is removed. Not for resources under GitOps: they would be "
+            "applied, and run, again for ever."
+        ),
+    )
+    template: PodTemplate | None = Field(
+        default=None, description="What the run's pod shall have, as far as the runner allows it; a partial pod template."
     )
     paused: bool = Field(default=False, description="true holds the run before its next task; false lets it go on.")
     cancelled: bool = Field(default=False, description="true ends the run for good. Wins over paused.")
@@ -162,7 +306,7 @@ class TaskStatus(Resource):
     iteration: str | None = Field(
         default=None, description='Passes of the enclosing loops, outermost first ("4.0").', max_length=1024
     )
-    status: Literal["Running", "Completed", "Failed", "Skipped"] = Field(description="How it stands.")
+    status: Literal["Running", "Completed", "Failed", "Skipped", "Cancelled"] = Field(description="How it stands.")
     start_time: str | None = Field(default=None, description="When it began.", json_schema_extra={"format": "date-time"})
     completion_time: str | None = Field(default=None, description="When it ended.", json_schema_extra={"format": "date-time"})
     retries: int | None = Field(default=None, description="How often it was tried again.")
@@ -180,6 +324,13 @@ class RunnerSnapshot(Resource):
     mode: str = Field(description="Its launch mode.")
     image: str = Field(description="The image of the run.")
     stigmer: Stigmer | None = Field(default=None, description="Where its progress is reported.")
+    template: AnyObject | None = Field(default=None, description="What its pods have, besides the execution's own template.")
+    snapshots: Snapshots | None = Field(default=None, description="Where the run keeps its checkpoints.")
+    timeout: str | None = Field(default=None, description="The run's time-out: the execution's own, else the runner's default.")
+    retries: int | None = Field(default=None, description="The run's retries: the execution's own, else the runner's default.")
+    ttl_after_finished: str | None = Field(
+        default=None, description="When its Job and pods go: the execution's own word, else the runner's default."
+    )
 
 
 class Control(Resource):
@@ -234,14 +385,20 @@ class WorkflowExecutionStatus(Resource):
     """What the operator has seen. Bounded: a million-task run has the size of a hundred-task run."""
 
     phase: Phase | None = Field(default=None, description="Where the run stands.")
+    run_id: str | None = Field(default=None, description="The spec.runId that this status tells of.")
     observed_generation: int | None = Field(
         default=None, description="The generation this status was made for.", json_schema_extra={"format": "int64"}
     )
     conditions: list[Condition] = Field(
         default=[],
-        description="Accepted, Reconciling, Stalled, Completed; OutputLost where it applies.",
+        description="Accepted, Reconciling, Stalled, Completed; OutputLost and SpecChanged where they apply.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
+    launches: int | None = Field(default=None, description="How many Jobs or bare pods the operator has made for this run.")
+    failures: int | None = Field(
+        default=None, description="How many of them were lost without a word of the run; counted against spec.retries."
+    )
+    queue_position: int | None = Field(default=None, description="Its place among the executions that wait, from 1.")
     progress: int | None = Field(default=None, ge=0, le=100, description="How much of the workflow is done, in percent.")
     task_counts: TaskCounts | None = Field(default=None, description="Totals of the run.")
     tasks: list[TaskStatus] = Field(
@@ -258,6 +415,16 @@ class WorkflowExecutionStatus(Resource):
     runner: RunnerSnapshot | None = Field(default=None, description="What the runner said when the run was accepted.")
     job_name: str | None = Field(default=None, description="The Job that runs it.")
     pod_name: str | None = Field(default=None, description="The pod that runs it.")
+    suspended: bool | None = Field(default=None, description="true while a paused run has given its machine back.")
+    paused_since: str | None = Field(
+        default=None, description="Since when it is paused.", json_schema_extra={"format": "date-time"}
+    )
+    paused_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        description="How long the run was paused, up to its last resume.",
+        json_schema_extra={"format": "double"},
+    )
     control: Control | None = Field(default=None, description="How the newest request to pause, resume or cancel stands.")
     callback: Callback | None = Field(default=None, description="Which events are safe, and what Stigmer has.")
     start_time: str | None = Field(

@@ -19,6 +19,8 @@ DEFAULT_RUNNER = "default"
 LABEL_EXECUTION = f"{GROUP}/execution"
 LABEL_EXECUTION_UID = f"{GROUP}/execution-uid"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_RUN_ID = f"{GROUP}/run-id"
+"""On what belongs to a run whose execution has a spec.runId."""
 ANNOTATION_INPUT = f"{GROUP}/input"
 """On a launched pod: the compressed document and input (launchers.payload)."""
 
@@ -27,3 +29,8 @@ MANAGED_BY = "workflow-runner"
 
 SINK_AUDIENCE = "workflow-runner-sink"
 """The audience of the projected tokens with which pods come to the sink."""
+
+
+def execution_id(uid: str, run_id: str) -> str:
+    """The id of one run of an execution (status.executionId): another runId is another run."""
+    return f"{uid}-{run_id}" if run_id else uid

@@ -2,17 +2,136 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from workflow_runner.crd.base import Resource, Rule, SecretKeyRef, rules
+from workflow_runner.crd.base import Condition, Resource, Rule, SecretKeyRef, rules
+from workflow_runner.crd.durations import Duration
+from workflow_runner.crd.pods import PodTemplate
+
+MAX_RETRIES = 100
+
+LaunchMode = Literal["Job", "Pod"]
+
+Pattern = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-a-z0-9.*]+$")]
+"""A name in which `*` stands for any characters."""
+
+AllowedField = Literal[
+    "metadata.labels",
+    "metadata.annotations",
+    "resources",
+    "env",
+    "envFrom",
+    "nodeSelector",
+    "tolerations",
+    "affinity",
+    "topologySpreadConstraints",
+    "priorityClassName",
+    "runtimeClassName",
+    "schedulerName",
+    "imagePullSecrets",
+    "securityContext",
+    "hostAliases",
+    "dnsPolicy",
+    "dnsConfig",
+    "terminationGracePeriodSeconds",
+    "volumes",
+    "volumes.persistentVolumeClaim",
+    "volumes.ephemeral",
+    "volumes.csi",
+    "volumes.nfs",
+    "volumes.image",
+    "volumes.hostPath",
+    "volumes.serviceAccountToken",
+    "volumes.clusterTrustBundle",
+    "volumes.podCertificate",
+]
 
 
 class Launch(Resource):
     """How the operator starts a run."""
 
-    mode: Literal["Job"] = Field(default="Job", description="Job: each execution is a batch/v1 Job of its own.")
+    mode: LaunchMode = Field(
+        default="Job",
+        description="Job: each execution is a batch/v1 Job of its own. Pod: a bare pod, which starts a little sooner.",
+    )
+    template: PodTemplate | None = Field(
+        default=None,
+        description=(
+            "What the pods of runs shall have, as a partial pod template. Secrets and other things that it names are "
+            "those of the execution's namespace: a runner lends none of its own."
+        ),
+    )
+
+
+class Limits(Resource):
+    """How much the runner takes at a time."""
+
+    max_concurrent_executions: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="So many executions run at a time; further ones are Queued, namespaces taking turns.",
+    )
+
+
+class Defaults(Resource):
+    """What holds for executions that say nothing else."""
+
+    timeout: Duration | None = Field(default=None, description="spec.timeout of executions that have none.")
+    ttl_after_finished: Duration | None = Field(default=None, description="spec.ttlAfterFinished of executions that have none.")
+    retries: int | None = Field(
+        default=None, ge=0, le=MAX_RETRIES, description="spec.retries of executions that have none; 0 if left out."
+    )
+
+
+class Allow(Resource):
+    """What executions may set themselves; whatever is not allowed is refused."""
+
+    namespaces: list[Pattern] | None = Field(
+        default=None,
+        description=(
+            "Namespaces whose executions may use this runner besides those of its own; * stands for any characters. "
+            "Left out: every namespace if the runner is in the operator's namespace, else no other."
+        ),
+        max_length=100,
+    )
+    service_accounts: list[Pattern] = Field(
+        default=[],
+        description="Service accounts that spec.template.spec.serviceAccountName may name, besides default.",
+        max_length=100,
+    )
+    secrets: list[Pattern] = Field(
+        default=[],
+        description=(
+            "Secrets of its namespace that an execution may use, in spec.secrets, spec.env or spec.template. "
+            "A workflow can pass on what it can read: none unless named here."
+        ),
+        max_length=100,
+    )
+    template: list[AllowedField] = Field(
+        default=["resources"],
+        description=(
+            "Fields of spec.template that an execution may set. volumes allows configMap, downwardAPI, emptyDir, projected "
+            "and, as far as `secrets` allows them, secret volumes; every other kind is named, as in volumes.csi."
+        ),
+        max_length=50,
+    )
+
+
+class PersistentVolumeClaim(Resource):
+    """A claim, by name."""
+
+    claim_name: str = Field(description="Name of the PersistentVolumeClaim.", min_length=1, max_length=253)
+
+
+class Snapshots(Resource):
+    """Where the embedded engine keeps its checkpoints."""
+
+    persistent_volume_claim: PersistentVolumeClaim = Field(
+        description="A claim of the execution's namespace; each run uses a folder of its own in it."
+    )
 
 
 class Stigmer(Resource):
@@ -68,6 +187,40 @@ class WorkflowRunnerSpec(Resource):
         default="embedded", description="The engine. embedded: the interpreter inside the launched pod."
     )
     launch: Launch = Field(default=Launch(), description="How runs are started.")
+    limits: Limits = Field(default=Limits(), description="How much it takes at a time.")
+    defaults: Defaults = Field(default=Defaults(), description="What holds for executions that say nothing else.")
+    allow: Allow = Field(
+        default=Allow(),
+        description=(
+            "What executions may set themselves. Left out: the default service account, no Secrets, and of the pod "
+            "template its resources."
+        ),
+    )
+    snapshots: Snapshots | None = Field(
+        default=None,
+        description=(
+            "Where the embedded engine keeps its checkpoints. With it a restarted pod goes on at its last checkpoint, "
+            "and a paused run gives its machine back."
+        ),
+    )
+    paused: bool = Field(default=False, description="true starts nothing new: executions wait as Queued; those that run go on.")
     stigmer: Stigmer | None = Field(
         default=None, description="Where progress is reported; left out, progress goes to the resource's status only."
     )
+
+
+class WorkflowRunnerStatus(Resource):
+    """What the operator has seen."""
+
+    observed_generation: int | None = Field(
+        default=None, description="The generation this status was made for.", json_schema_extra={"format": "int64"}
+    )
+    conditions: list[Condition] = Field(
+        default=[],
+        description="Ready, Reconciling, Stalled.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    mode: str | None = Field(default=None, description="How runs are started.")
+    image: str | None = Field(default=None, description="The image that runs get.")
+    active_executions: int | None = Field(default=None, description="Executions that are started and have not ended.")
+    queued_executions: int | None = Field(default=None, description="Executions that wait for their turn.")

@@ -30,14 +30,14 @@ def _convert(node: Any, definitions: dict[str, Any], path: str) -> Any:
     if "$ref" in node:
         target = definitions[node.pop("$ref").rsplit("/", 1)[1]]
         node = {**target, **node}
-    if "anyOf" in node:
+    if "anyOf" in node and "properties" not in node:  # a union; beside properties it is a condition, and stays
         options = [option for option in node.pop("anyOf") if option.get("type") != "null"]
         if len(options) != 1:
             raise ValueError(f"{path}: a union other than with null has no structural schema")
         return _convert({**options[0], **node}, definitions, path)
     if "default" in node:
         node["default"] = _without_null(node["default"])
-        if node["default"] in (None, []):
+        if node["default"] in (None, [], {}):
             del node["default"]
     for key in DROPPED:
         node.pop(key, None)
@@ -50,13 +50,18 @@ def _convert(node: Any, definitions: dict[str, Any], path: str) -> Any:
         }
     if "items" in node:
         node["items"] = _convert(node["items"], definitions, f"{path}[]")
+    if node.get("x-kubernetes-preserve-unknown-fields"):
+        node.pop("additionalProperties", None)  # beside it, the API server would keep the first level only
     if isinstance(node.get("additionalProperties"), dict):
         node["additionalProperties"] = _convert(node["additionalProperties"], definitions, f"{path}{{}}")
-    if "type" not in node and not node.get("x-kubernetes-preserve-unknown-fields"):
+    any_kind = ("x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string")
+    if "type" not in node and not any(node.get(key) for key in any_kind):
         raise ValueError(f"{path}: neither a type nor x-kubernetes-preserve-unknown-fields")
     return node
 
 
 def _without_null(value: Any) -> Any:
-    """A default without the fields that are null: the API server wants them absent."""
-    return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
+    """A default without the fields that are null or empty: the API server wants the former absent, nobody the latter."""
+    if not isinstance(value, dict):
+        return value
+    return {key: item for key, item in value.items() if item not in (None, [], {})}

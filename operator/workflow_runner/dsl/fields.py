@@ -14,7 +14,7 @@ from typing import Any
 from workflow_runner.dsl.diagnostics import Findings
 from workflow_runner.dsl.durations import UNITS, duration_from_json
 from workflow_runner.dsl.jq_tokens import NotTokens, mentions
-from workflow_runner.dsl.model import Duration, ErrorDefinition, RetryPolicy
+from workflow_runner.dsl.model import Duration, ErrorDefinition, RetryPolicy, Schema
 from workflow_runner.dsl.nodes import Node, escape, items
 from workflow_runner.dsl.templates import (
     ArrayTemplate,
@@ -65,17 +65,21 @@ _TYPE_NAMES: Mapping[type, str] = {
 class Fields:
     """One document being read. `secrets` are the declared ones; `expressions` all that were found so far.
 
-    `errors` and `retries` are the nodes of the reusable parts; `read_errors` and `read_retries` what they become
-    among the variables that are available where they are used.
+    `errors`, `retries` and `timeouts` are the nodes of the reusable parts; `read_errors`, `read_retries` and
+    `read_timeouts` what they become among the variables that are available where they are used. `schemas` are all
+    that were found so far.
     """
 
     findings: Findings
     secrets: tuple[str, ...] = ()
     errors: dict[str, tuple[str, Node]] = field(default_factory=dict)
     retries: dict[str, tuple[str, Node]] = field(default_factory=dict)
+    timeouts: dict[str, tuple[str, Node]] = field(default_factory=dict)
     expressions: list[Expression] = field(default_factory=list)
     read_errors: dict[tuple[str, Scope], ErrorDefinition | None] = field(default_factory=dict)
     read_retries: dict[tuple[str, Scope], RetryPolicy | None] = field(default_factory=dict)
+    read_timeouts: dict[tuple[str, Scope], Duration | None] = field(default_factory=dict)
+    schemas: list[Schema] = field(default_factory=list)
 
     def members(
         self,

@@ -13,17 +13,19 @@ from typing import Any
 from workflow_runner.dsl.diagnostics import DocumentErrors as DocumentErrors
 from workflow_runner.dsl.diagnostics import Findings
 from workflow_runner.dsl.fields import ANYWHERE, WORKFLOW_INPUT, WORKFLOW_OUTPUT, Fields, Found, child
-from workflow_runner.dsl.model import DocumentInfo, TaskList, Use, Workflow
+from workflow_runner.dsl.model import DocumentInfo, Schema, TaskList, Use, Workflow
 from workflow_runner.dsl.nodes import InvalidText, Node, NotJson, items, node_of
 from workflow_runner.dsl.read_errors import error_definition, retry_definition
+from workflow_runner.dsl.read_schemas import read_schema
 from workflow_runner.dsl.read_tasks import read_list
+from workflow_runner.dsl.read_timeouts import read_timeout, timeout_definition
 from workflow_runner.dsl.templates import Template
 from workflow_runner.dsl.text_reader import read_text
 
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
 _SEMANTIC_VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 _DSL = re.compile(r"1\.0\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
-_LATER_USE = ("authentications", "catalogs", "extensions", "functions", "timeouts")
+_LATER_USE = ("authentications", "catalogs", "extensions", "functions")
 
 
 def load(source: str | bytes, file: str = "<document>") -> Workflow:
@@ -75,26 +77,31 @@ def _read(root: Node, findings: Findings) -> Workflow:
     found = fields.members(
         root,
         "",
-        ("document", "do", "input", "output", "use", "evaluate"),
+        ("document", "do", "input", "output", "timeout", "use", "evaluate"),
         required=("document", "do"),
-        later=("timeout", "schedule"),
+        later=("schedule",),
         what="a workflow",
     )
     document = _document(fields, found)
     use = _use(fields, found)
     _evaluate(fields, found)
-    input_from = _filter(fields, found, "input", "from")
-    output_as = _filter(fields, found, "output", "as")
+    input_from, input_schema = _filter(fields, found, "input", "from")
+    output_as, output_schema = _filter(fields, found, "output", "as")
+    timeout = read_timeout(fields, found.get("timeout"), WORKFLOW_INPUT)
     tasks = read_list(fields, found["do"][1], found["do"][0], frozenset()) if "do" in found else TaskList()
     return Workflow(
         document=document,
         do=tasks,
         definition=root.json,
+        input_schema=input_schema,
         input_from=input_from,
         output_as=output_as,
+        output_schema=output_schema,
+        timeout=timeout,
         use=use,
         file=findings.file,
         expressions=tuple(fields.expressions),
+        schemas=tuple(fields.schemas),
         source=root,
     )
 
@@ -140,15 +147,18 @@ def _use(fields: Fields, found: Found) -> Use:
     if "use" not in found:
         return Use()
     pointer, node = found["use"]
-    parts = fields.members(node, pointer, ("errors", "retries", "secrets"), later=_LATER_USE, what="use")
+    parts = fields.members(node, pointer, ("errors", "retries", "secrets", "timeouts"), later=_LATER_USE, what="use")
     fields.secrets = _secrets(fields, parts.get("secrets"))
     fields.errors = _named(fields, parts.get("errors"), "errors")
     fields.retries = _named(fields, parts.get("retries"), "retries")
+    fields.timeouts = _named(fields, parts.get("timeouts"), "timeouts")
     errors = {name: error_definition(fields, entry, ANYWHERE, name) for name, entry in fields.errors.items()}
     retries = {name: retry_definition(fields, entry, ANYWHERE, name) for name, entry in fields.retries.items()}
+    timeouts = {name: timeout_definition(fields, entry, ANYWHERE) for name, entry in fields.timeouts.items()}
     return Use(
         errors={name: error for name, error in errors.items() if error is not None},
         retries={name: retry for name, retry in retries.items() if retry is not None},
+        timeouts={name: timeout for name, timeout in timeouts.items() if timeout is not None},
         secrets=fields.secrets,
     )
 
@@ -188,10 +198,10 @@ def _evaluate(fields: Fields, found: Found) -> None:
             fields.findings.error("property.not-supported-yet", message, where, at)
 
 
-def _filter(fields: Fields, found: Found, name: str, inner: str) -> Template | None:
+def _filter(fields: Fields, found: Found, name: str, inner: str) -> tuple[Template | None, Schema | None]:
     if name not in found:
-        return None
+        return None, None
     pointer, node = found[name]
-    parts = fields.members(node, pointer, (inner,), later=("schema",), what=name)
+    parts = fields.members(node, pointer, (inner, "schema"), what=name)
     scope = WORKFLOW_INPUT if name == "input" else WORKFLOW_OUTPUT
-    return fields.filter(parts.get(inner), f"{name}.{inner}", scope)
+    return fields.filter(parts.get(inner), f"{name}.{inner}", scope), read_schema(fields, parts, name, scope)

@@ -22,11 +22,30 @@ from workflow_runner.dsl.templates import Json as Json
 Duration: TypeAlias = timedelta | Expression
 """A fixed duration, or an expression that gives one (see `durations.duration_from_json`)."""
 
+MOST_BRANCHES = 200
+"""At most so many branches of one fork."""
+
 CONTINUE = "continue"
 EXIT = "exit"
 END = "end"
 DIRECTIVES = frozenset({CONTINUE, EXIT, END})
 """Flow directives; any other value of `then` is the name of a task in the same list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Schema:
+    """A JSON schema that data have to match: inline, or at an address.
+
+    `text` is the inline document as JSON; where it is None, `endpoint` says where the document is to be fetched (like
+    HttpCallTask.endpoint). `name` is what messages call it ("input.schema"), `pointer` where it stands: for
+    an inline one the pointer of its document.
+    """
+
+    name: str
+    pointer: str
+    position: Position
+    text: str | None = None
+    endpoint: Template | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +59,13 @@ class Task:
     position: Position
     definition: dict[str, Json]
     if_: Expression | None = None
+    input_schema: Schema | None = None
     input_from: Template | None = None
     output_as: Template | None = None
+    output_schema: Schema | None = None
     export_as: Template | None = None
+    export_schema: Schema | None = None
+    timeout: Duration | None = None
     then: str = CONTINUE
     metadata: Mapping[str, Json] = field(default_factory=dict)
 
@@ -117,6 +140,15 @@ class ForTask(Task):
     in_: Expression
     while_: Expression | None = None
     do: TaskList
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkTask(Task):
+    """Runs its branches at the same time; each is a list of one task. With `compete` the first to complete wins."""
+
+    kind: ClassVar[str] = "fork"
+    branches: tuple[TaskList, ...]
+    compete: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +255,7 @@ class HttpCallTask(Task):
 class UnsupportedTask(Task):
     """A task of the DSL that this version knows but cannot run; validation refuses it, so none is ever run.
 
-    `what` is the task as an author calls it: "fork", "emit", "call: grpc", "run: shell".
+    `what` is the task as an author calls it: "emit", "call: grpc", "run: shell".
     `lists` are the tasks inside it, so that they are validated too.
     """
 
@@ -248,10 +280,11 @@ class DocumentInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """Reusable parts. Errors and retries are resolved into the tasks that use them already."""
+    """Reusable parts. Errors, retries and timeouts are resolved into the tasks that use them already."""
 
     errors: Mapping[str, ErrorDefinition] = field(default_factory=dict)
     retries: Mapping[str, RetryPolicy] = field(default_factory=dict)
+    timeouts: Mapping[str, Duration] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
 
 
@@ -259,18 +292,22 @@ class Use:
 class Workflow:
     """A whole document.
 
-    `file` is what messages call it; `expressions` are all its jq programs; `source` is the tree it was read from,
-    for the positions of messages.
+    `file` is what messages call it; `expressions` are all its jq programs and `schemas` all its schemas; `source` is
+    the tree it was read from, for the positions of messages.
     """
 
     document: DocumentInfo
     do: TaskList
     definition: dict[str, Json]
+    input_schema: Schema | None = None
     input_from: Template | None = None
     output_as: Template | None = None
+    output_schema: Schema | None = None
+    timeout: Duration | None = None
     use: Use = field(default_factory=Use)
     file: str = "<document>"
     expressions: tuple[Expression, ...] = ()
+    schemas: tuple[Schema, ...] = ()
     source: Node | None = field(default=None, repr=False)
 
     def tasks(self) -> Iterator[Task]:
@@ -289,6 +326,8 @@ def task_lists(task: Task) -> tuple[TaskList, ...]:
             return (task.do,)
         case TryTask():
             return (task.try_,) if task.catch.do is None else (task.try_, task.catch.do)
+        case ForkTask():
+            return task.branches
         case UnsupportedTask():
             return task.lists
         case _:

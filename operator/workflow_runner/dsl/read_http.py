@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from workflow_runner.dsl.fields import Fields, Found, Place, type_name
+from workflow_runner.dsl.fields import Fields, Found, Place, Scope, type_name
 from workflow_runner.dsl.model import HttpCallTask, Task
 from workflow_runner.dsl.nodes import Node, items
 from workflow_runner.dsl.templates import Literal, Template
@@ -29,7 +29,7 @@ def read_http(fields: Fields, place: Place, found: Found) -> Task | None:
     if isinstance(method, Literal) and _METHOD.fullmatch(str(method.value)) is None:
         message = f"{method.value!r} is no HTTP method"
         fields.findings.error("property.bad-value", message, parts["method"][0], parts["method"][1].position)
-    endpoint = _endpoint(fields, parts.get("endpoint"), place)
+    endpoint = read_endpoint(fields, parts.get("endpoint"), place.body)
     headers = _pairs(fields, parts.get("headers"), "headers", place)
     query = _pairs(fields, parts.get("query"), "query", place)
     if method is None or endpoint is None:
@@ -46,11 +46,12 @@ def read_http(fields: Fields, place: Place, found: Found) -> Task | None:
     )
 
 
-def _endpoint(fields: Fields, found: tuple[str, Node] | None, place: Place) -> Template | None:
+def read_endpoint(fields: Fields, found: tuple[str, Node] | None, scope: Scope) -> Template | None:
+    """An endpoint: an object with its URI, or the URI; a literal one may be a URI template."""
     if found is not None and isinstance(found[1].json, dict):
         parts = fields.members(found[1], found[0], ("uri",), required=("uri",), later=("authentication",), what="an endpoint")
         found = parts.get("uri")
-    template = fields.text(found, "endpoint", place.body)
+    template = fields.text(found, "endpoint", scope)
     if found is not None and isinstance(template, Literal) and _ENDPOINT.fullmatch(str(template.value)) is None:
         message = (
             f"{template.value!r} is no endpoint: it is an http or https URI, in which {{name}} stands for a property of "

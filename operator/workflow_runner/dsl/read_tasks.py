@@ -20,8 +20,10 @@ from workflow_runner.dsl.fields import (
 from workflow_runner.dsl.model import (
     CONTINUE,
     DIRECTIVES,
+    MOST_BRANCHES,
     Catch,
     DoTask,
+    ForkTask,
     ForTask,
     RaiseTask,
     SetTask,
@@ -36,10 +38,12 @@ from workflow_runner.dsl.model import (
 from workflow_runner.dsl.nodes import Node, items
 from workflow_runner.dsl.read_errors import error_filter, raised_error, retry_policy
 from workflow_runner.dsl.read_http import read_http
+from workflow_runner.dsl.read_schemas import read_schema
+from workflow_runner.dsl.read_timeouts import read_timeout
 from workflow_runner.dsl.templates import Literal
 
 KINDS = ("call", "do", "emit", "for", "fork", "listen", "raise", "run", "set", "switch", "try", "wait")
-_COMMON = ("if", "input", "output", "export", "then", "metadata")
+_COMMON = ("if", "input", "output", "export", "timeout", "then", "metadata")
 
 
 def read_list(fields: Fields, node: Node, pointer: str, variables: Scope) -> TaskList:
@@ -84,7 +88,7 @@ def read_task(fields: Fields, name: str, node: Node, pointer: str, variables: Sc
     place = Place(node, pointer, variables, common)
     own, reader = _READERS[kind]
     beside = unsupported.BESIDE.get(kind, ())
-    found = fields.members(node, pointer, (*_COMMON, *own, *beside), later=("timeout",), what=f"a {kind} task")
+    found = fields.members(node, pointer, (*_COMMON, *own, *beside), what=f"a {kind} task")
     _common(fields, place, found)
     return reader(fields, place, found) or broken
 
@@ -117,8 +121,10 @@ def _common(fields: Fields, place: Place, found: Found) -> None:
     for name, inner, scope in (("input", "from", TASK_INPUT), ("output", "as", TASK_BODY), ("export", "as", TASK_EXPORT)):
         if name in found:
             pointer, node = found[name]
-            parts = fields.members(node, pointer, (inner,), later=("schema",), what=name)
+            parts = fields.members(node, pointer, (inner, "schema"), what=name)
             common[f"{name}_{inner}"] = fields.filter(parts.get(inner), f"{name}.{inner}", scope | variables)
+            common[f"{name}_schema"] = read_schema(fields, parts, name, scope | variables)
+    common["timeout"] = read_timeout(fields, found.get("timeout"), place.body)
     common["then"] = fields.string(found.get("then"), "then") or CONTINUE
     common["metadata"] = fields.free_object(found.get("metadata"), "metadata")
 
@@ -194,6 +200,26 @@ def _for(fields: Fields, place: Place, found: Found) -> Task | None:
     return ForTask(**place.common, each=each, at=at, in_=in_, while_=while_, do=tasks)
 
 
+def _fork(fields: Fields, place: Place, found: Found) -> Task | None:
+    pointer, node = found["fork"]
+    parts = fields.members(node, pointer, ("branches", "compete"), required=("branches",), what="fork")
+    if "branches" not in parts:
+        return None
+    where, branches = parts["branches"]
+    compete = "compete" in parts and fields.expect(parts["compete"][1], parts["compete"][0], bool, "compete")
+    if len(branches.elements) > MOST_BRANCHES:
+        message = f"this fork has {len(branches.elements)} branches, and at most {MOST_BRANCHES} run at the same time"
+        fields.findings.error("task.too-many-branches", message, where, branches.position)
+    elif branches.json == []:
+        fields.findings.error("property.bad-value", "a fork needs a branch", where, branches.position)
+    tasks = read_list(fields, branches, where, place.variables)
+    return ForkTask(
+        **place.common,
+        branches=tuple(TaskList((task,)) for task in tasks),
+        compete=compete and parts["compete"][1].json is True,
+    )
+
+
 def _wait(fields: Fields, place: Place, found: Found) -> Task | None:
     duration = fields.duration(found["wait"], "wait", place.body)
     return None if duration is None else WaitTask(**place.common, duration=duration)
@@ -231,8 +257,6 @@ def _later(fields: Fields, place: Place, found: Found) -> Task | None:
     lists: list[TaskList] = []
     if kind == "run":
         what += "".join(f": {process}" for process in unsupported.PROCESSES if process in parts)
-    if "branches" in parts:
-        lists.append(read_list(fields, parts["branches"][1], parts["branches"][0], place.variables))
     if "foreach" in found:
         where, each = found["foreach"]
         inner = fields.members(each, where, ("item", "at", "do", "output", "export"), what="foreach")
@@ -276,7 +300,7 @@ _READERS: Mapping[str, tuple[tuple[str, ...], _Reader]] = {
     "do": (("do",), _do),
     "emit": (("emit",), _later),
     "for": (("for", "while", "do"), _for),
-    "fork": (("fork",), _later),
+    "fork": (("fork",), _fork),
     "listen": (("listen",), _later),
     "raise": (("raise",), _raise),
     "run": (("run",), _later),

@@ -69,3 +69,16 @@ class ArrayTemplate:
 
 
 Template: TypeAlias = Literal | Expression | ObjectTemplate | ArrayTemplate
+
+
+def mentions(template: Template, variable: str) -> bool:
+    """Whether an expression in a template uses a variable (its name without `$`)."""
+    match template:
+        case Literal():
+            return False
+        case Expression():
+            return variable in template.variables
+        case ObjectTemplate():
+            return any(mentions(part, variable) for _, part in template.items)
+        case ArrayTemplate():
+            return any(mentions(part, variable) for part in template.items)

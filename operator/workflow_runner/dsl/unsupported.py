@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 TASK_MEMBERS: Mapping[str, tuple[str, ...]] = {
-    "fork": ("branches", "compete"),
     "emit": ("event",),
     "listen": ("to", "read"),
     "run": ("await", "return", "container", "script", "shell", "workflow"),

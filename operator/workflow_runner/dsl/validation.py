@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import chain
 
 from workflow_runner.dsl.diagnostics import Findings
@@ -14,9 +15,11 @@ from workflow_runner.dsl.model import (
     END,
     EXIT,
     RaiseTask,
+    RetryPolicy,
     SwitchTask,
     Task,
     TaskList,
+    TryTask,
     UnsupportedTask,
     Workflow,
     task_lists,
@@ -43,6 +46,10 @@ class _Validation:
                 self._findings.error(
                     "task.not-supported-yet", f"{task.what} is not supported yet", task.reference, self._key(task.reference)
                 )
+            if isinstance(task, TryTask) and task.catch.retry is not None and _endless(task.catch.retry):
+                pointer = f"{task.reference}/catch/retry"
+                message = "nothing limits or delays these retries: as long as it fails the block is repeated at once, for ever"
+                self._findings.warning("task.endless-retry", message, pointer, self._key(pointer))
             for target, pointer in _targets(task):
                 self._check_target(task, tasks, target, pointer)
             for inner in task_lists(task):
@@ -69,6 +76,12 @@ class _Validation:
     def _value(self, pointer: str) -> Position:
         found = self._workflow.source.find(pointer) if self._workflow.source is not None else None
         return found[1] if found is not None else NOWHERE
+
+
+def _endless(policy: RetryPolicy) -> bool:
+    """True for retries without a limit (one attempt's duration is none) and without a delay."""
+    unlimited = policy.attempt_count is None and policy.duration is None
+    return unlimited and policy.delay in (None, timedelta(0)) and policy.jitter is None
 
 
 def _targets(task: Task) -> list[tuple[str, str]]:

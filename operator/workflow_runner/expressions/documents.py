@@ -1,4 +1,4 @@
-"""Reading a document completely: structure, validation, and jq's compiler over every expression.
+"""Reading a document completely: structure, validation, jq's compiler over every expression, and every schema.
 
 The command line, the operator's validating child and launched pods accept a document here and nowhere else.
 """
@@ -12,16 +12,21 @@ from typing import Any
 from workflow_runner.dsl.diagnostics import Diagnostic, Findings
 from workflow_runner.dsl.fields import STANDARD_VARIABLES
 from workflow_runner.dsl.loader import load_node, load_text
-from workflow_runner.dsl.model import Workflow
+from workflow_runner.dsl.model import Schema, Workflow
+from workflow_runner.dsl.nodes import escape
 from workflow_runner.dsl.templates import Expression, Position
 from workflow_runner.dsl.validation import validate
 from workflow_runner.expressions.programs import InvalidProgram
 from workflow_runner.expressions.programs import check as check_program
+from workflow_runner.expressions.schemas import InvalidSchema, check_schema, count_patterns
 
 _UNDEFINED = re.compile(r"\$(\w+) is not defined")
 
 MAX_EXPRESSIONS = 3_000
 """jq needs about a millisecond for each; whether a document is accepted must not depend on how busy a machine is."""
+
+MAX_PATTERNS = 500
+"""Regular expressions in schemas; a long one takes some milliseconds and a megabyte."""
 
 
 def read_document(
@@ -29,8 +34,8 @@ def read_document(
 ) -> tuple[Workflow, list[Diagnostic]]:
     """The workflow that a text or an object describes, and the warnings about it.
 
-    With `check` false validation and jq's compiler are left out, for a document that was accepted before:
-    expressions are then compiled when they are first used. Raises DocumentErrors with everything that is
+    With `check` false validation, jq's compiler and the schemas are left out, for a document that was accepted
+    before: they are then compiled when they are first used. Raises DocumentErrors with everything that is
     wrong, by position, warnings included.
     """
     findings = Findings(file)
@@ -43,8 +48,31 @@ def read_document(
             findings.error("document.too-many-expressions", message, "")
         for expression in workflow.expressions[:MAX_EXPRESSIONS]:
             _compile(expression, findings)
+        _check_schemas(workflow, findings)
     findings.raise_errors()
     return workflow, findings.sorted()
+
+
+def _check_schemas(workflow: Workflow, findings: Findings) -> None:
+    patterns = sum(count_patterns(schema.text) for schema in workflow.schemas if schema.text is not None)
+    if patterns > MAX_PATTERNS:
+        message = f"the document's schemas have {patterns:,} regular expressions, and at most {MAX_PATTERNS:,} are compiled"
+        findings.error("document.too-many-patterns", message, "")
+        return
+    for schema in workflow.schemas:
+        _check(schema, workflow, findings)
+
+
+def _check(schema: Schema, workflow: Workflow, findings: Findings) -> None:
+    if schema.text is None:
+        return
+    try:
+        check_schema(schema.text)
+    except InvalidSchema as error:
+        pointer = schema.pointer + "".join(f"/{escape(str(part))}" for part in error.path)
+        found = None if workflow.source is None else workflow.source.find(pointer)
+        position = schema.position if found is None else found[1]
+        findings.error("schema.invalid", f"{schema.name} is no JSON schema: {error}", pointer, position)
 
 
 def _compile(expression: Expression, findings: Findings) -> None:

@@ -30,14 +30,18 @@ class Dialling:
         self._what = what
         self._endpoint = endpoint
         self._trouble: str | None = None
+        self.leaving = False
+        """Set when a stream that ends is not to be dialled again."""
 
     async def again_and_again(self, dial: Callable[[], Awaitable[None]]) -> None:
-        """Await `dial` for ever; it ends when its stream ends, whichever way. Cancel to stop."""
+        """Await `dial` until `leaving`; it ends when its stream ends, whichever way. Cancel to stop at once."""
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
             began = loop.time()
             trouble = await self._dial(dial)
+            if self.leaving:
+                return
             failures = 1 if loop.time() - began > STEADY_SECONDS else failures + 1
             first, most = (FIRST_REFUSED_PAUSE, LONGEST_REFUSED_PAUSE) if trouble in _REFUSED else (FIRST_PAUSE, LONGEST_PAUSE)
             await asyncio.sleep(random.uniform(0, min(most, first * 2.0 ** min(failures - 1, 20))))  # noqa: S311 - jitter
@@ -62,7 +66,7 @@ class Dialling:
         except Exception:
             log.exception("%s to the operator broke off", self._what)
             return "BUG"
-        return self._failed("CLOSED", "the operator closed the stream")
+        return "LEFT" if self.leaving else self._failed("CLOSED", "the operator closed the stream")
 
     def _failed(self, trouble: str, details: str) -> str:
         if trouble != self._trouble:

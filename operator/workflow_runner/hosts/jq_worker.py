@@ -1,11 +1,13 @@
-"""A child process that evaluates the jq programs which may not run in a shared process, and can be killed.
+"""A child process that runs the jq programs and JSON schemas which may not run in a shared process, and can be killed.
 
-Hosts make one `JqWorker` and give its `evaluate` to the interpreter (as `defer` of `expressions.evaluate`). The
+Hosts make one `JqWorker` and give its `evaluate` to the interpreter (as `defer` of `expressions.evaluate` and
+`expressions.schemas`). The
 child is started at the first use, reused, killed when an evaluation takes too long or is abandoned, and
 replaced at the next use. Run as a module, this file is the child.
 
 Over the pipes, both ways: a kind of one byte, a length of four bytes, and that many bytes. The parent sends a
-program (P) and its payload (D); the child answers with the value as JSON (V) or a failure (E).
+program (P) or a schema (S to check, X to have explained what is wrong) and its payload (D); the child answers with
+the value as JSON (V) or a failure (E).
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from typing import Any, BinaryIO
 from workflow_runner.dsl.templates import Json
 from workflow_runner.expressions.evaluate import JqRequest
 from workflow_runner.expressions.programs import EvaluationFailed, InvalidProgram, compile_text, dump, single_value
+from workflow_runner.expressions.schemas import SchemaRequest
+from workflow_runner.expressions.schemas import answer as answer_schema
 
 _HEADER = struct.Struct(">cI")
 _CACHED_PROGRAMS = 256
@@ -46,8 +50,8 @@ class JqWorker:
         self._turn = asyncio.Lock()
         self._child: asyncio.subprocess.Process | None = None
 
-    async def evaluate(self, request: JqRequest) -> Json:
-        """The value that the program gives. Raises EvaluationFailed."""
+    async def evaluate(self, request: JqRequest | SchemaRequest) -> Json:
+        """The value that the program gives, or the answer about the schema. Raises EvaluationFailed."""
         async with self._turn:
             child = await self._started()
             try:
@@ -111,14 +115,20 @@ class JqWorker:
             child.stdin.close()
 
 
-async def _ask(child: asyncio.subprocess.Process, request: JqRequest) -> tuple[bytes, bytes]:
+async def _ask(child: asyncio.subprocess.Process, request: JqRequest | SchemaRequest) -> tuple[bytes, bytes]:
     assert child.stdin is not None  # noqa: S101 - it was started with a pipe
-    for kind, text in ((b"P", request.program), (b"D", request.payload)):
+    for kind, text in (_subject(request), (b"D", request.payload)):
         body = text.encode()
         child.stdin.write(_HEADER.pack(kind, len(body)))
         child.stdin.write(body)
     await child.stdin.drain()
     return await _read(child)
+
+
+def _subject(request: JqRequest | SchemaRequest) -> tuple[bytes, str]:
+    if isinstance(request, JqRequest):
+        return b"P", request.program
+    return (b"X" if request.explain else b"S"), request.schema
 
 
 async def _read(child: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
@@ -135,21 +145,25 @@ def _serve(memory: int, timeout: float, result_bytes: int) -> None:
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     programs: OrderedDict[str, Any] = OrderedDict()
     _write(answers, b"V", b"null")
-    while (program := _receive(requests)) is not None and (payload := _receive(requests)) is not None:
+    while (first := _receive(requests)) is not None and (payload := _receive(requests)) is not None:
         # Should the parent be gone, nobody kills this process: the alarm does.
         signal.setitimer(signal.ITIMER_REAL, timeout + 1)
-        kind, body = _answer(programs, program.decode(), payload.decode(), result_bytes)
+        kind, body = _answer(programs, first[0], first[1].decode(), payload[1].decode(), result_bytes)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _write(answers, kind, body)
 
 
-def _answer(programs: OrderedDict[str, Any], program: str, payload: str, result_bytes: int) -> tuple[bytes, bytes]:
+def _answer(programs: OrderedDict[str, Any], kind: bytes, program: str, payload: str, result_bytes: int) -> tuple[bytes, bytes]:
     try:
-        compiled = programs.pop(program, None) or compile_text(program)
-        programs[program] = compiled
-        if len(programs) > _CACHED_PROGRAMS:
-            programs.popitem(last=False)
-        body = dump(single_value(compiled, payload)).encode()
+        if kind == b"P":
+            compiled = programs.pop(program, None) or compile_text(program)
+            programs[program] = compiled
+            if len(programs) > _CACHED_PROGRAMS:
+                programs.popitem(last=False)
+            value = single_value(compiled, payload)
+        else:
+            value = answer_schema(SchemaRequest(program, payload, kind == b"X"))
+        body = dump(value).encode()
     except (EvaluationFailed, InvalidProgram) as error:
         return b"E", str(error).encode(errors="replace")
     except MemoryError:
@@ -161,12 +175,12 @@ def _answer(programs: OrderedDict[str, Any], program: str, payload: str, result_
     return b"V", body
 
 
-def _receive(stream: BinaryIO) -> bytes | None:
+def _receive(stream: BinaryIO) -> tuple[bytes, bytes] | None:
     header = stream.read(_HEADER.size)
     if len(header) < _HEADER.size:
         return None
-    _, length = _HEADER.unpack(header)
-    return stream.read(length)
+    kind, length = _HEADER.unpack(header)
+    return kind, stream.read(length)
 
 
 def _write(stream: BinaryIO, kind: bytes, body: bytes) -> None:

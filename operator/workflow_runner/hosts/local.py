@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from workflow_runner import __version__
 from workflow_runner.dsl.model import Workflow
 from workflow_runner.dsl.problems import RUNTIME, VALIDATION, Problem
 from workflow_runner.dsl.templates import Json
@@ -48,6 +48,12 @@ class LocalRun:
     `report` takes every event, on the event loop; it must be quick, and what it raises is logged and
     changes nothing. With `start_from` (decoded, see interpreter/frame_codec.py) the run goes on where
     that state says and `input_` is not looked at.
+
+    `checkpointed` is awaited with the root of the state before each task, and once more when a pause
+    has just taken effect, before it is told: the moment to write the state down. `before_effect` is
+    awaited before each call and each wait, when the state holds what they are made from. What these
+    raise is a bug of the host. `timeout` limits the run besides the document's own time limits (the shorter one
+    wins), measured from the run's start, paused time excluded; a run that goes on keeps its first one.
     """
 
     def __init__(
@@ -60,6 +66,9 @@ class LocalRun:
         secrets: Mapping[str, Json],
         report: Callable[[Event], None],
         start_from: WorkflowFrame | None = None,
+        checkpointed: Callable[[WorkflowFrame], Awaitable[None]] | None = None,
+        before_effect: Callable[[], Awaitable[None]] | None = None,
+        timeout: timedelta | None = None,
     ) -> None:
         self._workflow = workflow
         self._continued = start_from is not None
@@ -67,9 +76,9 @@ class LocalRun:
         self._run_id = run_id
         self._secrets = secrets
         self._report = report
-        self._frame = start_from or WorkflowFrame(raw_input=input_, started_at=datetime.now(UTC))
-        self._hold = Hold(self._tell)
-        self._effects = LocalEffects(self._hold, self._take)
+        self._frame = start_from or WorkflowFrame(raw_input=input_, started_at=datetime.now(UTC), time_limit=timeout)
+        self._hold = Hold(self._tell, self._frame, checkpointed)
+        self._effects = LocalEffects(self._hold, self._take, checkpointed, before_effect)
         self._task: asyncio.Task[None] | None = None
         # Once the end is told it stands, also when a cancel comes before the task has wound up.
         self._outcome: Outcome | None = None
@@ -135,6 +144,7 @@ class LocalRun:
             # Only does something when our own caller was cancelled: then the run must not go on alone.
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            await self._hold.close()
             await self._effects.close()
         if self._outcome is None:
             if not self._task.cancelled():
@@ -147,6 +157,7 @@ class LocalRun:
     async def _story(self) -> None:
         try:
             workflow = await self._read()
+            self._hold.begin()
             self._outcome = await interpret(
                 workflow,
                 self._frame,
@@ -154,7 +165,7 @@ class LocalRun:
                 execution_id=self._execution_id,
                 run_id=self._run_id,
                 secrets=self._secrets,
-                version=version("workflow-runner"),
+                version=__version__,
             )
         except InvalidDocument as error:
             self._fail(Problem.standard(VALIDATION, str(error)), error.code)

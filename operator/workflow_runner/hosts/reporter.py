@@ -19,10 +19,9 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
-from google.protobuf import json_format
 
 from workflow_runner import telemetry
-from workflow_runner.hosts.buffer import Buffer
+from workflow_runner.hosts.buffer import SKIPPED, SUPERSEDED, Buffer, Kept
 from workflow_runner.hosts.dialling import Dialling
 from workflow_runner.hosts.events import fits, to_proto
 from workflow_runner.interpreter.events import Event, EventType, TaskCounts
@@ -50,15 +49,14 @@ WRITE_SECONDS = 15.0
 STALE_SECONDS = 30.0
 """How long sent events may stay unrecorded, with no word of progress, before they are sent again."""
 GOODBYE_SECONDS = 0.5
+MOST_RECORDED_BEYOND = 10**9
 
 _STATES = {
     sink_pb2.WatchResponse.DESIRED_STATE_RUN: "Run",
     sink_pb2.WatchResponse.DESIRED_STATE_PAUSE: "Pause",
     sink_pb2.WatchResponse.DESIRED_STATE_CANCEL: "Cancel",
 }
-_BATCHED = frozenset(
-    {EventType.TASK_STARTED, EventType.TASK_COMPLETED, EventType.TASK_FAILED, EventType.TASK_SKIPPED, EventType.TASK_RETRIED}
-)
+_BATCHED = SUPERSEDED | {EventType.TASK_FAILED}
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -100,16 +98,20 @@ class Reporter:
         counts: Callable[[], TaskCounts],
         max_buffered: int = 1000,
         batch_seconds: float = BATCH_SECONDS,
+        goes_on_from: Kept | None = None,
     ) -> None:
         """`endpoint` is HOST:PORT, spoken to over TLS with `ca_pem` as the only root. The token file is read again
         at every dial. `on_desired_state` is called in the event loop for every state that differs from the one
-        before; `counts` gives the totals as of now."""
-        self._run = sink_pb2.Run(execution_uid=execution_uid, execution_id=execution_id, attempt=attempt)
+        before; `counts` gives the totals as of now. `goes_on_from` is what an earlier pod of this attempt kept: it is
+        sent again, and the operator hears that this pod goes on."""
+        self._run = sink_pb2.Run(
+            execution_uid=execution_uid, execution_id=execution_id, attempt=attempt, continued=goes_on_from is not None
+        )
         self._token_file = token_file
         self._on_desired_state = on_desired_state
         self._counts = counts
         self._workflow_name = workflow_name
-        self._buffer = Buffer(most=max_buffered)
+        self._buffer = Buffer(most=max_buffered, kept=goes_on_from or Kept())
         self._batch_seconds = batch_seconds
         self._recorded = 0
         self._control: sink_pb2.ControlResult | None = None
@@ -140,9 +142,23 @@ class Reporter:
         """The number of the newest event, sent or not."""
         return self._buffer.last
 
-    def control_result(self, generation: int, result: str, reason: str = "") -> None:
-        """Answer a desired state: `result` is accepted, applied or refused. The newest answer is told at once."""
-        self._control = sink_pb2.ControlResult(generation=generation, result=result, reason=reason)
+    @property
+    def kept(self) -> Kept:
+        """What another pod needs to go on from here: events that are not known to have reached everybody, and numbers."""
+        return self._buffer.kept
+
+    def skip_used_numbers(self) -> None:
+        """Leave out the numbers that the earlier pod may have used since it wrote its state down: events from here on
+        are this pod's own."""
+        last = self._buffer.last
+        # A run that has ended is answered with a number beyond all numbers.
+        recorded = self._recorded if self._recorded < last + MOST_RECORDED_BEYOND else 0
+        self._buffer.skip_to(max(last, recorded) + SKIPPED)
+
+    def control_result(self, generation: int, result: str, reason: str = "", *, suspendable: bool = False) -> None:
+        """Answer a desired state: `result` is accepted, applied or refused; `suspendable` says that the pod may be ended
+        and the run goes on elsewhere. The newest answer is told at once."""
+        self._control = sink_pb2.ControlResult(generation=generation, result=result, reason=reason, suspendable=suspendable)
         self._control_sent = False
         self._wake.set()
 
@@ -167,7 +183,7 @@ class Reporter:
 
     async def close(self) -> None:
         """Hang up. Events that were not taken are lost; `finish` first."""
-        self._leaving = True
+        self._leaving = self._dial_progress.leaving = self._dial_watch.leaving = True
         self._wake.set()
         if self._timer is not None:
             self._timer.cancel()
@@ -239,7 +255,8 @@ class Reporter:
             batch.events.append(message)
             self._buffer.sent = number
             if event.type is EventType.WORKFLOW_COMPLETED:
-                batch.output_json = _exact(event)
+                batch.output_too_large = not _is_sendable(event)
+                batch.output_json = b"" if batch.output_too_large else _exact(event)
             if len(batch.events) >= BATCH_EVENTS or size >= BATCH_BYTES:
                 break
         else:
@@ -263,9 +280,11 @@ class Reporter:
                 attempt=run.attempt,
                 sequence=number,
             )
+            if event.message or event.error is not None:
+                _without_secrets(message)
             if message.ByteSize() <= LARGEST_EVENT_BYTES:
                 return message
-        except (ValueError, TypeError, ArithmeticError, RecursionError, json_format.Error):
+        except (ValueError, TypeError, ArithmeticError, RecursionError):
             # Data of the workflow that the message cannot hold, such as half a surrogate pair.
             log.warning("an event holds what cannot be sent; it goes without", extra={"event_type": event.type.value})
         return WorkflowProgressEvent(
@@ -345,13 +364,30 @@ def _lifetime() -> float:
     return STREAM_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
 
 
-def _exact(event: Event) -> bytes:
-    """The output as JSON text, for the event's own is in doubles; nothing when it is too large."""
+def _is_sendable(event: Event) -> bool:
+    """Whether the output is no larger than status holds."""
     try:
-        return json.dumps(event.output, separators=(",", ":")).encode() if fits(event.output, LARGEST_OUTPUT_BYTES) else b""
+        return fits(event.output, LARGEST_OUTPUT_BYTES)
+    except (ValueError, TypeError, RecursionError):
+        return True  # it is not its size that stands in the way
+
+
+def _exact(event: Event) -> bytes:
+    """The output as JSON text, for the event's own is in doubles."""
+    try:
+        return json.dumps(event.output, separators=(",", ":")).encode()
     except (ValueError, TypeError, RecursionError):
         log.warning("the output of the workflow cannot be written as JSON; it goes without")
         return b""
+
+
+def _without_secrets(message: WorkflowProgressEvent) -> None:
+    """What a task said of its failure may quote what it was given."""
+    message.message = telemetry.redact(message.message)
+    if message.HasField("error"):
+        error = message.error
+        error.message, error.detail = telemetry.redact(error.message), telemetry.redact(error.detail)
+        error.type, error.instance = telemetry.redact(error.type), telemetry.redact(error.instance)
 
 
 def _sendable(text: str) -> str:

@@ -16,7 +16,7 @@ from workflow_runner.dsl.model import Duration, Task
 from workflow_runner.dsl.problems import EXPRESSION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Expression, Json, Template
 from workflow_runner.expressions.evaluate import evaluate, truthy
-from workflow_runner.interpreter.frames import TaskFrame
+from workflow_runner.interpreter.frames import Branch, TaskFrame, WorkflowFrame
 from workflow_runner.interpreter.moments import descriptor
 from workflow_runner.interpreter.run import Run
 
@@ -25,11 +25,12 @@ _ARGUMENTS = ("context", "input", "output", "workflow", "runtime", "secrets", "t
 
 
 class Place(NamedTuple):
-    """Where a list of tasks stands: loop indices and visits around it, and the names that it may use.
+    """Where a list of tasks stands: whose `$context` it has, loop indices and visits around it, names that it may use.
 
     `names` are the variables of loops and handlers around the list, by name without `$`.
     """
 
+    holder: WorkflowFrame | Branch
     iteration: str = ""
     visits: tuple[int, ...] = ()
     names: Mapping[str, Json] = NO_NAMES
@@ -42,7 +43,7 @@ class Scope(Mapping[str, Json]):
     (`$output` before there is one) is null there.
     """
 
-    __slots__ = ("_frame", "_names", "_output", "_run", "_task")
+    __slots__ = ("_frame", "_names", "_output", "_run", "_task", "holder")
 
     def __init__(
         self,
@@ -51,8 +52,10 @@ class Scope(Mapping[str, Json]):
         frame: TaskFrame | None = None,
         names: Mapping[str, Json] = NO_NAMES,
         output: Json = None,
+        holder: WorkflowFrame | Branch | None = None,
     ) -> None:
         self._run = run
+        self.holder = holder or run.frame
         self._task = task
         self._frame = frame
         self._names = names
@@ -64,7 +67,7 @@ class Scope(Mapping[str, Json]):
         frame = self._frame
         match name:
             case "context":
-                return self._run.frame.context
+                return self.holder.context
             case "input":
                 return None if frame is None else frame.input
             case "output":
@@ -92,19 +95,19 @@ class Scope(Mapping[str, Json]):
         """Where a list inside this task stands; `index` is the pass of this task's loop."""
         frame = self._frame
         if frame is None:
-            return Place()
+            return Place(self.holder)
         iteration = frame.iteration
         if index is not None:
             iteration = f"{iteration}.{index}" if iteration else str(index)
-        return Place(iteration, frame.visits, {**self._names, **names} if names else self._names)
+        return Place(self.holder, iteration, frame.visits, {**self._names, **names} if names else self._names)
 
     def with_names(self, names: Mapping[str, Json]) -> Scope:
         """The same scope with more names, such as a loop's variables in its `while`."""
-        return Scope(self._run, self._task, self._frame, {**self._names, **names}, self._output)
+        return Scope(self._run, self._task, self._frame, {**self._names, **names}, self._output, self.holder)
 
     def with_output(self, output: Json) -> Scope:
         """The same scope where `$output`, the task's transformed output, is known."""
-        return Scope(self._run, self._task, self._frame, self._names, output)
+        return Scope(self._run, self._task, self._frame, self._names, output, self.holder)
 
     async def template(self, template: Template, data: Json) -> Json:
         """Evaluate a template over `data`; what comes out is never evaluated again. Raises WorkflowFault."""

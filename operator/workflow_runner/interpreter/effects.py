@@ -7,13 +7,14 @@ implementation with virtual time.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from workflow_runner.dsl.templates import Json
 from workflow_runner.expressions.evaluate import JqRequest
+from workflow_runner.expressions.schemas import SchemaRequest
 from workflow_runner.interpreter.events import Event
 from workflow_runner.interpreter.frames import WorkflowFrame
 
@@ -46,6 +47,10 @@ class Effects(Protocol):
         """The time, aware, in UTC."""
         ...
 
+    def clock(self) -> datetime:
+        """The run's own time: `now` less the time that the run has spent paused. What is to come is told by it."""
+        ...
+
     def random(self) -> float:
         """A number in [0, 1), for jitter."""
         ...
@@ -55,21 +60,35 @@ class Effects(Protocol):
         ...
 
     async def checkpoint(self, frame: WorkflowFrame) -> None:
-        """Called before each task with the root of the state; pause and cancel bite here."""
+        """Called before each task with the root of the state; pause and cancel bite here.
+
+        Several branches may be here at once.
+        """
         ...
 
     async def sleep(self, until: datetime) -> None:
-        """Return at `until` or later."""
+        """Return when the run's clock says `until` or later."""
         ...
 
-    async def within(self, until: datetime, work: Awaitable[_T]) -> _T:
-        """Await `work`; at `until` cancel it and raise DeadlinePassed. Paused time does not count."""
+    async def within(self, until: datetime, work: Coroutine[Any, Any, _T]) -> _T:
+        """Await `work`; when the run's clock says `until`, cancel it, and once it has ended raise DeadlinePassed.
+
+        Work that ended by itself was in time. After `until` it is not begun.
+        """
+        ...
+
+    async def gather(self, branches: Sequence[Coroutine[Any, Any, None]]) -> None:
+        """Run all at the same time and return when all have returned.
+
+        As soon as one raises, the others are cancelled, and when they have ended that exception is raised. Likewise
+        when the caller is cancelled.
+        """
         ...
 
     async def call(self, request: Call) -> Json:
         """Carry out a side effect and give its output. Raises Fault."""
         ...
 
-    async def evaluate(self, request: JqRequest) -> Json:
-        """Evaluate a jq program that may not end by itself, where it can be stopped. Raises EvaluationFailed."""
+    async def evaluate(self, request: JqRequest | SchemaRequest) -> Json:
+        """Run a jq program or a schema that may not end by itself, where it can be stopped. Raises EvaluationFailed."""
         ...

@@ -31,6 +31,7 @@ class EventType(StrEnum):
     TASK_FAILED = "task_failed"
     TASK_RETRIED = "task_retried"
     TASK_SKIPPED = "task_skipped"
+    TASK_CANCELLED = "task_cancelled"
 
 
 STATUSES: dict[EventType, str] = {
@@ -47,6 +48,7 @@ STATUSES: dict[EventType, str] = {
     EventType.TASK_FAILED: "failed",
     EventType.TASK_RETRIED: "running",
     EventType.TASK_SKIPPED: "skipped",
+    EventType.TASK_CANCELLED: "cancelled",
 }
 
 
@@ -81,7 +83,10 @@ class Event:
 
 @dataclass(slots=True)
 class TaskCounts:
-    """How many tasks a run has begun, ended, left out and tried again; a task in a loop counts once a pass."""
+    """How many tasks a run has begun, ended, left out and tried again; a task in a loop counts once a pass.
+
+    A task that was broken off because its fork was decided counts as begun only.
+    """
 
     started: int = 0
     completed: int = 0

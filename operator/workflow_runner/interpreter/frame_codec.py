@@ -1,22 +1,32 @@
 """Frames as JSON and back, for hosts that write a run down.
 
-Version 1 is `{"version": 1, "frame": …, "values": […]}`. Data is in `values`, each shared value once,
-and frames point into it by index: a value that ten nested tasks hold is written once.
+Version 2 is `{"version": 2, "frame": …, "values": […]}` (1 had no forks and no time limits). Data is in `values`,
+each shared value once, and frames point into it by index: a value that ten nested tasks hold is written once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import InvalidInput
 from workflow_runner.interpreter.events import TaskCounts
-from workflow_runner.interpreter.frames import Attempts, ListFrame, Loop, TaskFrame, TaskState, Wait, WorkflowFrame
+from workflow_runner.interpreter.frames import (
+    Attempts,
+    Branch,
+    Fork,
+    ListFrame,
+    Loop,
+    TaskFrame,
+    TaskState,
+    Wait,
+    WorkflowFrame,
+)
 
-VERSION = 1
+VERSION = 2
 _T = TypeVar("_T")
 
 
@@ -67,6 +77,10 @@ class _Writer:
             "output": self.value(frame.output),
             "progress": frame.progress,
             "counts": asdict(frame.counts),
+            "deadline": _moment(frame.deadline),
+            "timeLimit": None if frame.time_limit is None else frame.time_limit.total_seconds(),
+            "paused": frame.paused.total_seconds(),
+            "pausedSince": _moment(frame.paused_since),
         }
 
     def task_list(self, tasks: ListFrame | None) -> Json:
@@ -93,6 +107,7 @@ class _Writer:
             "done": frame.done,
             "output": self.value(frame.output),
             "then": frame.then,
+            "deadline": _moment(frame.deadline),
         }
 
     def state(self, state: TaskState | None) -> Json:
@@ -122,6 +137,23 @@ class _Writer:
                     "error": None if state.error is None else self.value(state.error),
                     "handler": self.task_list(state.handler),
                 }
+            case Fork():
+                return {
+                    "kind": "fork",
+                    "branches": [self.branch(branch) for branch in state.branches],
+                    "context": self.value(state.context),
+                    "decided": state.decided,
+                }
+
+    def branch(self, branch: Branch) -> dict[str, Json]:
+        return {
+            "tasks": self.task_list(branch.tasks),
+            "context": self.value(branch.context),
+            "replaced": branch.replaced,
+            "end": branch.end,
+            "output": self.value(branch.output),
+            "error": None if branch.error is None else self.value(branch.error),
+        }
 
 
 class _Reader:
@@ -139,6 +171,10 @@ class _Reader:
             output=self.values[tree["output"]],
             progress=tree["progress"],
             counts=TaskCounts(**tree["counts"]),
+            deadline=_optional(datetime.fromisoformat, tree["deadline"]),
+            time_limit=_optional(_seconds, tree["timeLimit"]),
+            paused=_seconds(tree["paused"]),
+            paused_since=_optional(datetime.fromisoformat, tree["pausedSince"]),
         )
 
     def task_list(self, tree: Any) -> ListFrame:
@@ -162,6 +198,7 @@ class _Reader:
             done=tree["done"],
             output=self.values[tree["output"]],
             then=tree["then"],
+            deadline=_optional(datetime.fromisoformat, tree["deadline"]),
         )
 
     def state(self, tree: Any) -> TaskState:
@@ -182,26 +219,49 @@ class _Reader:
                 )
             case "attempts":
                 return self.attempts(tree)
+            case "fork":
+                return Fork(
+                    branches=[self.branch(branch) for branch in tree["branches"]],
+                    context=self.values[tree["context"]],
+                    decided=tree["decided"],
+                )
             case kind:
                 raise ValueError(f"unknown kind of state {kind!r}")
 
-    def attempts(self, tree: Any) -> Attempts:
-        error = None if tree["error"] is None else self.values[tree["error"]]
+    def branch(self, tree: Any) -> Branch:
+        return Branch(
+            tasks=self.task_list(tree["tasks"]),
+            context=self.values[tree["context"]],
+            replaced=tree["replaced"],
+            end=tree["end"],
+            output=self.values[tree["output"]],
+            error=self.error(tree["error"]),
+        )
+
+    def error(self, index: Any) -> dict[str, Json] | None:
+        error = None if index is None else self.values[index]
         if error is not None and not isinstance(error, dict):
             raise TypeError("an error is not an object")
+        return error
+
+    def attempts(self, tree: Any) -> Attempts:
         return Attempts(
             first_at=datetime.fromisoformat(tree["firstAt"]),
             attempt=tree["attempt"],
             deadline=_optional(datetime.fromisoformat, tree["deadline"]),
             body=_optional(self.task_list, tree["body"]),
             retry_at=_optional(datetime.fromisoformat, tree["retryAt"]),
-            error=error,
+            error=self.error(tree["error"]),
             handler=_optional(self.task_list, tree["handler"]),
         )
 
 
 def _moment(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
+
+
+def _seconds(seconds: Any) -> timedelta:
+    return timedelta(seconds=seconds)
 
 
 def _optional(read: Callable[[Any], _T], tree: Any) -> _T | None:

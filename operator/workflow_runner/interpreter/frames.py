@@ -7,16 +7,22 @@ state: loop variables, `$task` and `$error` are derived from the frames.
     WorkflowFrame
     └── ListFrame                  the document's `do`: position, data, how often each task was begun
         └── TaskFrame             the task at that position, once it has begun
-            └── state             what its kind has: ListFrame (do), Wait, Loop (for), Attempts (try);
-                                  a Loop and Attempts hold the ListFrame that is running in them
+            └── state             what its kind has: ListFrame (do), Wait, Loop (for), Attempts (try), Fork;
+                                  a Loop and Attempts hold the ListFrame that is running in them, a Fork
+                                  a Branch with a ListFrame for each of its branches
 
 Data in frames is shared, never copied and never changed in place. `frame_codec` writes a tree as JSON.
+
+Moments are of two clocks. When something began is told by the clock on the wall (`started_at`, `paused_since`).
+What is still to come, and what is measured from, is told by the run's own clock (Effects.clock), which stands still
+while the run is paused: `until`, `first_at`, `deadline`, `retry_at`. So no pause has to change them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Literal
 
 from workflow_runner.dsl.templates import Json
 from workflow_runner.interpreter.events import TaskCounts
@@ -69,7 +75,37 @@ class Attempts:
     handler: ListFrame | None = None
 
 
-TaskState = ListFrame | Wait | Loop | Attempts
+@dataclass(slots=True)
+class Branch:
+    """A branch of a running `fork`.
+
+    `context` is `$context` in it; `replaced` says that one of its exports did so whatever `$context` was before.
+    `end` is how it ended: it completed or said `end` (`output` holds), it failed (`error`, RFC 7807), or it was
+    cancelled when the fork was decided.
+    """
+
+    tasks: ListFrame
+    context: Json
+    replaced: bool = False
+    end: Literal["completed", "ended", "failed", "cancelled"] | None = None
+    output: Json = None
+    error: dict[str, Json] | None = None
+
+
+@dataclass(slots=True)
+class Fork:
+    """A running `fork`. `context` is `$context` as it was when it began.
+
+    `decided` is the number of the branch that ended it before all were done: the winner, one that failed, or one
+    that said `end`.
+    """
+
+    branches: list[Branch]
+    context: Json
+    decided: int | None = None
+
+
+TaskState = ListFrame | Wait | Loop | Attempts | Fork
 
 
 @dataclass(slots=True)
@@ -78,7 +114,8 @@ class TaskFrame:
 
     `iteration` is the path of loop indices around it ("4.0"), `visits` the visit numbers of the tasks
     around it and its own, outermost first. `input` holds once `prepared` (input.from was evaluated),
-    `output`, before output.as, once `done`. `then` is the directive that a `switch` chose.
+    `output`, before output.as, once `done`. `then` is the directive that a `switch` chose. `deadline` is when its
+    `timeout` passes.
     """
 
     reference: str
@@ -92,11 +129,17 @@ class TaskFrame:
     done: bool = False
     output: Json = None
     then: str | None = None
+    deadline: datetime | None = None
 
 
 @dataclass(slots=True)
 class WorkflowFrame:
-    """The root: one run of one document. `context` is `$context`; `tasks` is set once `input` holds."""
+    """The root: one run of one document. `context` is `$context`; `tasks` is set once `input` holds.
+
+    `deadline` is when the document's `timeout` passes; `time_limit` is what the host gives the run, from its start.
+    `paused` is the time that the run has spent paused, up to its last resume, and `paused_since` is set while it is
+    paused; both are the host's to keep.
+    """
 
     raw_input: Json
     started_at: datetime
@@ -107,3 +150,7 @@ class WorkflowFrame:
     output: Json = None
     progress: int = 0
     counts: TaskCounts = field(default_factory=TaskCounts)
+    deadline: datetime | None = None
+    time_limit: timedelta | None = None
+    paused: timedelta = timedelta(0)
+    paused_since: datetime | None = None

@@ -44,6 +44,8 @@ class Run:
         self.run_id = run_id
         self.secrets: dict[str, Json] = {name: secrets[name] for name in workflow.use.secrets if name in secrets}
         self._root_tasks = max(1, len(workflow.do))
+        self.fetched_schemas: dict[str, str] = {}
+        """By address, as JSON; not state: a continued run fetches them again."""
         self.runtime: dict[str, Json] = {"name": "workflow-runner", "version": version, "metadata": {}}
         self.descriptor: dict[str, Json] = {
             "id": execution_id,
@@ -56,6 +58,10 @@ class Run:
         """A key that is the same whenever this visit of this task is tried again, and for no other."""
         identity = [self.execution_id, self.run_id, frame.reference, frame.iteration, *frame.visits]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+    def fetch_key(self, pointer: str) -> str:
+        """The same for what is fetched for that part of the document."""
+        return hashlib.sha256(json.dumps([self.execution_id, self.run_id, pointer]).encode()).hexdigest()
 
     def advance(self, fraction: float) -> None:
         """The root task at work is done to this share (0 to 1): progress follows, and never falls."""
@@ -88,6 +94,10 @@ class Run:
         """A task has faulted; an enclosing `try` may still handle it."""
         self.frame.counts.failed += 1
         self._tell(EventType.TASK_FAILED, task, frame, problem, str(problem))
+
+    def cancelled(self, task: Task, frame: TaskFrame) -> None:
+        """A task was broken off because its fork was decided without it."""
+        self._tell(EventType.TASK_CANCELLED, task, frame)
 
     def retried(self, task: Task, frame: TaskFrame, problem: Problem, message: str) -> None:
         """A `try` will be tried again because of `problem`."""

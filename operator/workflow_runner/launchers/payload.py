@@ -1,8 +1,9 @@
 """The document and input of a run, packed for the pod, and the digest that pins them.
 
 The operator packs (reconcile), the launched pod unpacks (`workflow-runner execute`). The packed text
-travels in a pod-template annotation and reaches the pod through a downward-API volume, so a run needs
-no ConfigMap of its own; 128 KiB is half of what Kubernetes allows for all annotations of an object.
+travels in a pod-template annotation and reaches the pod through a downward-API volume, so that most runs need
+no ConfigMap of their own; 128 KiB is half of what Kubernetes allows for all annotations of an object. Longer
+text travels in a ConfigMap (launchers.run), which holds 1 MiB.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from typing import Any
 
 from workflow_runner.errors import InvalidInput
 
-MAX_PACKED = 128 * 1024
+MAX_ANNOTATION = 128 * 1024
+"""The longest packed text that travels in an annotation."""
+MAX_PACKED = 1024 * 1024
+"""What the values of a ConfigMap may have together."""
 MAX_UNPACKED = 64 * 1024 * 1024
-"""What a pod is willing to unpack: far above what 128 KiB of honest text compress from."""
+"""What a pod is willing to unpack: far above what 1 MiB of honest text compresses from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ def spec_digest(payload: Payload) -> str:
 
 
 def pack(payload: Payload) -> str:
-    """The payload as ASCII text; raises InvalidInput (`input.too-large`) above 128 KiB."""
+    """The payload as ASCII text; raises InvalidInput (`input.too-large`) above 1 MiB."""
     raw = json.dumps([payload.document, payload.input, payload.file], separators=(",", ":")).encode()
     text = base64.b64encode(zlib.compress(raw, 6)).decode()
     if len(text) > MAX_PACKED:

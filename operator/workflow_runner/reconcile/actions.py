@@ -43,17 +43,52 @@ class SetDesired:
 
 
 @dataclass(frozen=True, slots=True)
-class CreateJob:
-    """Launch; a Job of that name that is there already and ours is as good."""
+class TakeTurn:
+    """Ask for a place among the running executions of the runner; then plan again."""
+
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateInput:
+    """Make the ConfigMap that holds an input too large for an annotation; one that is there already is as good."""
 
     manifest: Json
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteJob:
-    """Remove the Job and its pod."""
+class CreateWorkload:
+    """Launch a Job or a pod; one of that name that is there already and ours is as good. What follows this action
+    in a plan is not carried out when the API server says no."""
+
+    manifest: Json
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendJob:
+    """Take the Job's pod away and keep the Job, or let it have a pod again."""
 
     name: str
+    suspend: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteWorkload:
+    """Remove the Job with its pod, or the pod. `at_once` leaves the container a second, not its grace period."""
+
+    kind: str
+    name: str
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CleanUp:
+    """Remove what an ended run has left of Jobs, pods and inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteExecution:
+    """Remove the resource itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +126,13 @@ Action = (
     | BeginRun
     | EndRun
     | SetDesired
-    | CreateJob
-    | DeleteJob
+    | TakeTurn
+    | CreateInput
+    | CreateWorkload
+    | SuspendJob
+    | DeleteWorkload
+    | CleanUp
+    | DeleteExecution
     | WriteStatus
     | WriteCallback
     | RecordEvent

@@ -74,7 +74,23 @@ def size(value: Any) -> int:
 
 def minimal(status: Json) -> Json:
     """What must be recorded of a status that the API server refuses: how it stands, and nothing that a document wrote."""
-    kept = ("phase", "observedGeneration", "executionId", "attempt", "jobName", "specDigest", "completionTime", "control")
+    kept = (
+        "phase",
+        "observedGeneration",
+        "runId",
+        "executionId",
+        "attempt",
+        "launches",
+        "failures",
+        "jobName",
+        "podName",
+        "suspended",
+        "specDigest",
+        "runner",
+        "startTime",
+        "completionTime",
+        "control",
+    )
     result = {key: status[key] for key in kept if key in status}
     result["conditions"] = [
         {**condition, "message": _text(condition["message"], 200)} for condition in status.get("conditions", [])

@@ -26,8 +26,8 @@ MAX_EVENT_OUTPUT = 4096
 """Bytes of JSON; a larger output is in the resource's status only."""
 
 MAX_JUMP = 10**9
-UNWRITTEN = 1_000_000
-"""More events than an operator delivers between two status writes."""
+UNWRITTEN = 10_000_000
+"""Further than numbers get between two status writes: pods that go on for each other leave out a million at a time."""
 _OWED_TASK_EVENT = "task_failed"
 _ENDS = {"workflow_completed": "Completed", "workflow_failed": "Failed", "workflow_cancelled": "Cancelled"}
 
@@ -42,6 +42,8 @@ class End:
     error: dict[str, Any] | None = None
     output: Any = None
     output_known: bool = True
+    output_too_large: bool = False
+    """The run kept its output for itself, since it is larger than status may hold."""
     sequence: int = 0
     """The number that the pod gave its last event, where its termination message tells; else 0."""
     start: datetime | None = None
@@ -59,11 +61,13 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class ControlAnswer:
-    """What the pod said of a desired state: Accepted, Applied or Refused."""
+    """What the pod said of a desired state: Accepted, Applied or Refused. `suspendable` comes with an applied pause
+    whose state is on the run's volume: the pod may be ended."""
 
     generation: int
     result: str
     reason: str = ""
+    suspendable: bool = False
 
 
 class LiveRun:
@@ -80,6 +84,9 @@ class LiveRun:
         self.tasks = TaskBook()
         self.start: datetime | None = None
         self.paused = False
+        self.paused_since: datetime | None = None
+        self.paused_seconds = 0.0
+        """Spent paused, up to the last resume."""
         self.end: End | None = None
         self.workflow_name = ""
         self.pod_name = ""
@@ -109,6 +116,9 @@ class LiveRun:
         run.progress = status.get("progress") or 0
         run.tasks = TaskBook(status.get("tasks"))
         run.paused = status.get("phase") == "Paused"
+        run.paused_seconds = float(status.get("pausedSeconds") or 0)
+        if status.get("pausedSince"):
+            run.paused_since = from_text(status["pausedSince"])
         if status.get("startTime"):
             run.start = from_text(status["startTime"])
         run.owed = {event["sequence"]: dict(event) for event in callback.get("owed") or []}
@@ -122,10 +132,10 @@ class LiveRun:
             )
         return run
 
-    def ingest(self, event: io_pb2.WorkflowProgressEvent, output_json: bytes = b"") -> bool:
+    def ingest(self, event: io_pb2.WorkflowProgressEvent, output_json: bytes = b"", *, too_large: bool = False) -> bool:
         """Takes in one event of the pod; False when it is known already or comes after the end.
 
-        `output_json` is what came with the batch; it is read on workflow_completed only.
+        `output_json` is what came with the batch, `too_large` that it was left out; read on workflow_completed only.
         """
         if event.sequence_number <= self.source_sequence or self.end is not None:
             return False
@@ -135,12 +145,16 @@ class LiveRun:
         self.progress = max(self.progress, min(event.task_progress, 100))
         self.tasks.record(event)
         if event.event_type.startswith("workflow_"):
-            self._phase_event(event, output_json)
+            self._phase_event(event, output_json, too_large)
+        elif self.paused and event.event_type == "task_started":
+            # Whoever paused is gone, and the pod that went on from an older state knows of no pause.
+            self.urgent = True
+            self._go_on(from_milliseconds(event.timestamp_ms))
         if event.event_type.startswith("workflow_") or event.event_type == _OWED_TASK_EVENT:
             self._owe(event)
         return True
 
-    def _phase_event(self, event: io_pb2.WorkflowProgressEvent, output_json: bytes) -> None:
+    def _phase_event(self, event: io_pb2.WorkflowProgressEvent, output_json: bytes, too_large: bool) -> None:
         self.urgent = True
         moment = from_milliseconds(event.timestamp_ms)
         self.workflow_name = event.workflow_name or self.workflow_name
@@ -148,10 +162,11 @@ class LiveRun:
             self.start = moment
         elif event.event_type == "workflow_paused":
             self.paused = True
+            self.paused_since = self.paused_since or moment
         elif event.event_type == "workflow_resumed":
-            self.paused = False
+            self._go_on(moment)
         elif event.event_type in _ENDS:
-            self.paused = False
+            self._go_on(moment)
             output_known, output = _output(output_json)
             self.end = End(
                 phase=_ENDS[event.event_type],
@@ -160,7 +175,14 @@ class LiveRun:
                 error=error_to_status(event.error) if event.HasField("error") else None,
                 output=output,
                 output_known=output_known or event.event_type != "workflow_completed",
+                output_too_large=too_large,
             )
+
+    def _go_on(self, moment: datetime) -> None:
+        self.paused = False
+        if self.paused_since is not None:
+            self.paused_seconds += max(0.0, (moment - self.paused_since).total_seconds())
+            self.paused_since = None
 
     def untold_start(self, end: End) -> io_pb2.WorkflowProgressEvent | None:
         """The pod's first event, made again from the end, when none of its events has reached status: the pod ran while
@@ -225,24 +247,36 @@ class LiveRun:
             expendable = [number for number, item in self.owed.items() if item["type"] == _OWED_TASK_EVENT]
             del self.owed[(expendable or list(self.owed))[0]]
 
-    def pod_is(self, name: str) -> bool:
-        """A pod of this run speaks. Another one than before (its node went away) starts the workflow over:
-        a new attempt, whose numbers begin at 1 and go on outward where the former ones ended. False for a
-        pod that has been replaced: it is not listened to any more."""
+    def pod_is(self, name: str, *, continued: bool = False) -> bool:
+        """A pod of this run speaks. Another one than before (its node went away, its Job was suspended) either goes on
+        where that one stopped, which changes nothing here, or starts the workflow over: a new attempt, whose
+        numbers begin at 1 and go on outward where the former ones ended. False for a pod that has been replaced: it is
+        not listened to any more."""
         if name in self._replaced:
             return False
         if self.pod_name and name != self.pod_name:
             self._replaced.add(self.pod_name)
-            self.base_sequence += self._free_sequence() - 1
-            self.source_sequence = self.recorded_sequence = 0
-            self.attempt += 1
-            self.tasks = TaskBook()
-            self.counts = {}
-            self.progress = 0
-            self.paused = False
+            self.answer = None
             self.urgent = True
+            if not continued:
+                self._start_over()
         self.pod_name = name
         return True
+
+    def _start_over(self) -> None:
+        self.base_sequence += self._free_sequence() - 1
+        self.source_sequence = self.recorded_sequence = 0
+        self.attempt += 1
+        self.tasks = TaskBook()
+        self.counts = {}
+        self.progress = 0
+        self.paused = False
+        self.paused_since = None
+
+    def knows(self, pod: str, *, continued: bool) -> bool:
+        """Whether the watermarks are those of this pod's numbers: false for one that starts over, until it has spoken,
+        and for one that has been replaced."""
+        return pod not in self._replaced and (continued or self.pod_name in ("", pod))
 
     def forget_delivered(self, delivered: int) -> None:
         """Stigmer has everything up to `delivered` (an outward number)."""

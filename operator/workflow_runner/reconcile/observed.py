@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from workflow_runner.crd import group
 from workflow_runner.crd.execution import WorkflowExecutionSpec
 from workflow_runner.crd.runner import WorkflowRunnerSpec
-from workflow_runner.launchers.job import LaunchSettings
+from workflow_runner.launchers.run import LaunchSettings
 from workflow_runner.reconcile.live import LiveRun
 
 Json = dict[str, Any]
@@ -37,6 +38,22 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """Something that the run is made from is not there, or cannot be read, yet: a reason in CamelCase and a message."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whether a run may start now under its runner's limit; if not, how many are to start up to and with it."""
+
+    granted: bool
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Runner:
     """The WorkflowRunner an execution refers to, as it is now."""
 
@@ -60,22 +77,28 @@ class Delivery:
 class Observed:
     """Everything `plan` looks at.
 
-    `checked` is None where nobody needed to look at the document. `job` is None when there is none;
-    it was asked for from the API server where that mattered. `seconds_since_write` is None when this
-    operator has not written the status yet.
+    `checked` is None where nobody needed to look at the document, or while that is under way. `job` and `pod` are
+    None when there is none; they were asked for from the API server where that mattered. `turn` is None until the
+    plan has asked for it. `held_up` is the word of the Job controller or the kubelet on why there is no pod, or no
+    container. `spec_changed` says whether document or input are others than those that the run was pinned to; None
+    where nobody looked. `seconds_since_write` is None when this operator has not written the status yet.
     """
 
     now: datetime
     resource: Json
     spec: WorkflowExecutionSpec
     runner: Runner | None
-    checked: Accepted | Refused | None
+    checked: Accepted | Refused | Missing | None
     job: Json | None
     pod: Json | None
     live: LiveRun | None
     delivery: Delivery | None
     launch: LaunchSettings
+    operator_namespace: str = ""
     launch_error: str | None = None
+    turn: Turn | None = None
+    held_up: str | None = None
+    spec_changed: bool | None = None
     seconds_since_write: float | None = None
     status_interval: float = 1.0
 
@@ -95,3 +118,38 @@ class Observed:
     @property
     def uid(self) -> str:
         return str(self.metadata["uid"])
+
+    @property
+    def namespace(self) -> str:
+        return str(self.metadata["namespace"])
+
+    @property
+    def run_id(self) -> str:
+        """The run that the spec asks for; empty where it names none."""
+        return self.spec.run_id or ""
+
+    @property
+    def execution_id(self) -> str:
+        """The id of the run that the spec asks for."""
+        return group.execution_id(self.uid, self.run_id)
+
+    @property
+    def snapshot(self) -> Json:
+        """What the runner said when the run was pinned; empty before."""
+        return self.status.get("runner") or {}
+
+    @property
+    def mode(self) -> str:
+        """How the run is, or would be, launched: Job or Pod."""
+        now = self.runner.spec.launch.mode if self.runner is not None else "Job"
+        return str(self.snapshot.get("mode") or now)
+
+    @property
+    def workload(self) -> Json | None:
+        """What runs the workflow: the Job, or in Pod mode the pod."""
+        return self.pod if self.mode == "Pod" else self.job
+
+    @property
+    def suspended(self) -> bool:
+        """Whether a paused run has given its machine back."""
+        return bool(self.status.get("suspended"))

@@ -1,4 +1,4 @@
-"""Why a pod does not start, as its status tells it. Called by execution.follow for a run that is still Pending."""
+"""Why a run does not start, as its pod, the Job controller or the API server tells it. Called by the policies."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ HOPELESS = {
 }
 """Waiting reasons of a container that will not go away by themselves: somebody has to mend something."""
 
+_SIGNS = (
+    ("exceeded quota", "QuotaExceeded"),
+    ("is being terminated", "NamespaceTerminating"),
+    ("error looking up service account", "ServiceAccountNotFound"),
+    ("denied the request", "AdmissionDenied"),
+    ("violates PodSecurity", "AdmissionDenied"),
+    ("is forbidden", "AdmissionDenied"),
+)
+"""What the API server's own messages hold, the most telling first."""
+
 
 def trouble(pod: Json | None) -> tuple[str, str] | None:
     """(reason, message) of what keeps the pod from starting; None while nothing does."""
@@ -29,3 +39,9 @@ def trouble(pod: Json | None) -> tuple[str, str] | None:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return "Unschedulable", f"The pod has no node yet: {str(condition.get('message') or '')[:500]}"
     return None
+
+
+def refusal(message: str, what: str) -> tuple[str, str]:
+    """(reason, message) for what the API server said when `what` (a Job, a pod) was to be made."""
+    reason = next((reason for sign, reason in _SIGNS if sign in message), "LaunchFailed")
+    return reason, f"The {what} cannot be created: {message[:1000]}"

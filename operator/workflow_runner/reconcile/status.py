@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -18,7 +19,14 @@ MAX_OUTPUT = 256 * 1024
 
 MAX_MESSAGE = 4096
 
+MEND_BY_HAND = frozenset({*HOPELESS, "NotAllowed", "AdmissionDenied", "ServiceAccountNotFound"})
+"""Reasons that do not go away by themselves: the run is stalled, in kstatus' words."""
+
+DEFAULT_RETRIES_WITH_SNAPSHOTS = 6
+"""With snapshots a further launch goes on where the last one was, as Kubernetes' own default for Jobs supposes."""
+
 IN_PROGRESS = {
+    "Queued": "The run waits for its turn.",
     "Pending": "The run has been accepted and is being started.",
     "Running": "The workflow is running.",
     "Paused": "The run is paused; set spec.paused to false to go on.",
@@ -51,51 +59,108 @@ def in_progress(
     status = dict(o.status)
     status["phase"] = phase
     status["observedGeneration"] = o.generation
-    status["conditions"] = with_conditions(
-        status.get("conditions", []),
-        [
-            ("Accepted", *accepted),
-            ("Completed", "False", reason, message),
-            ("Reconciling", "True", reason, message),
-            ("Stalled", *(("True", reason, message) if reason in HOPELESS else ("False", reason, ""))),
-        ],
-        o.now,
-        o.generation,
-    )
+    if phase != "Queued":
+        status.pop("queuePosition", None)
+    if o.run_id and not o.status.get("phase"):
+        status["runId"] = o.run_id  # later on the spec may name another run than this one
+    wanted = [
+        ("Accepted", *accepted),
+        ("Completed", "False", reason, message),
+        # Never both True: kstatus would believe whichever comes first.
+        ("Reconciling", *(("False", reason, "") if reason in MEND_BY_HAND else ("True", reason, message))),
+        ("Stalled", *(("True", reason, message) if reason in MEND_BY_HAND else ("False", reason, ""))),
+    ]
+    status["conditions"] = with_conditions(status.get("conditions", []), [*wanted, *_spec_changed(o)], o.now, o.generation)
     return _with_control(o, status)
 
 
-def pinned(o: Observed, runner: Runner, accepted: Accepted, *, job: str, attempt: int) -> Json:
+def begun_anew(o: Observed) -> Json:
+    """The status of a run that the spec asks for by a new runId; nothing of the former run stays."""
+    return in_progress(replace(o, resource={**o.resource, "status": {}}), "Pending")
+
+
+def still_ended(o: Observed) -> Json:
+    """An ended run's status for a newer generation of the spec, which changes nothing about the run."""
+    status = dict(o.status)
+    status["observedGeneration"] = o.generation
+    same = [
+        (item["type"], item["status"], item["reason"], item["message"])
+        for item in status.get("conditions", [])
+        if item["type"] != "SpecChanged"
+    ]
+    status["conditions"] = with_conditions(status.get("conditions", []), [*same, *_spec_changed(o)], o.now, o.generation)
+    return _with_control(o, status)
+
+
+def _spec_changed(o: Observed) -> list[tuple[str, str, str, str]]:
+    if o.spec_changed is None:
+        return []
+    if o.spec_changed:
+        message = (
+            "The workflow or its input was changed. The run keeps what it was accepted with (status.specDigest); "
+            "give spec.runId a new value to run what the spec says now."
+        )
+        return [("SpecChanged", "True", "DigestDiffers", message)]
+    known = any(item["type"] == "SpecChanged" for item in o.status.get("conditions", []))
+    return [("SpecChanged", "False", "DigestMatches", "")] if known else []
+
+
+def pinned(o: Observed, runner: Runner, accepted: Accepted, *, workload: str, launches: int) -> Json:
     """What the run keeps to its end, added to a status: document, digest, id, runner."""
     callback: Json = {"sourceSequence": 0, "baseSequence": 0}
     if runner.spec.stigmer is not None:
         callback["deliveredSequence"] = 0
     return {
         "workflow": accepted.workflow,
-        "executionId": o.uid,
-        "attempt": attempt,
+        "executionId": o.execution_id,
+        "attempt": o.status.get("attempt") or 1,
+        "launches": launches,
         "specDigest": accepted.digest,
         "runner": snapshot_of(o, runner),
-        "jobName": job,
-        "callback": callback,
-        "progress": 0,
+        workload_field(o): workload,
+        "callback": o.status.get("callback") or callback,
+        "progress": o.status.get("progress") or 0,
     }
+
+
+def workload_field(o: Observed) -> str:
+    """The status field that names the workload."""
+    return "podName" if o.mode == "Pod" else "jobName"
 
 
 def snapshot_of(o: Observed, runner: Runner) -> Json:
     """What the runner says now, as the run keeps it (status.runner)."""
+    spec, defaults = runner.spec, runner.spec.defaults
     snapshot: Json = {
         "name": runner.name,
         "namespace": runner.namespace,
         "uid": runner.uid,
         "generation": runner.generation,
-        "type": runner.spec.type,
-        "mode": runner.spec.launch.mode,
+        "type": spec.type,
+        "mode": spec.launch.mode,
         "image": o.launch.image,
+        "retries": _retries(o, runner),
     }
-    if runner.spec.stigmer is not None:
-        snapshot["stigmer"] = runner.spec.stigmer.model_dump(by_alias=True, exclude_none=True)
+    if spec.stigmer is not None:
+        snapshot["stigmer"] = spec.stigmer.model_dump(by_alias=True, exclude_none=True)
+    if spec.launch.template is not None:
+        snapshot["template"] = spec.launch.template.model_dump(by_alias=True, exclude_none=True)
+    if spec.snapshots is not None:
+        snapshot["snapshots"] = spec.snapshots.model_dump(by_alias=True, exclude_none=True)
+    for key, value in (
+        ("timeout", o.spec.timeout or defaults.timeout),
+        ("ttlAfterFinished", o.spec.ttl_after_finished or defaults.ttl_after_finished),
+    ):
+        if value is not None:
+            snapshot[key] = value
     return snapshot
+
+
+def _retries(o: Observed, runner: Runner) -> int:
+    for value in (o.spec.retries, runner.spec.defaults.retries):
+        if value is not None:
+            return int(value)
+    return DEFAULT_RETRIES_WITH_SNAPSHOTS if runner.spec.snapshots is not None else 0
 
 
 def followed(o: Observed, live: LiveRun, status: Json) -> Json:
@@ -108,8 +173,14 @@ def followed(o: Observed, live: LiveRun, status: Json) -> Json:
         status["tasks"] = tasks
     if live.start is not None:
         status["startTime"] = to_text(live.start)
-    if live.pod_name:
+    if live.pod_name and o.mode != "Pod":
         status["podName"] = live.pod_name
+    if live.paused_seconds:
+        status["pausedSeconds"] = round(live.paused_seconds, 3)
+    if live.paused_since is not None:
+        status["pausedSince"] = to_text(live.paused_since)
+    else:
+        status.pop("pausedSince", None)
     status["attempt"] = live.attempt
     status["callback"] = callback_of(o, live)
     return status
@@ -140,8 +211,10 @@ def ended(o: Observed, end: End, *, before: Json, accepted: tuple[str, str, str]
     ]
     if accepted is not None:
         wanted.insert(0, ("Accepted", *accepted))
-    status = dict(before)
+    status = {key: value for key, value in before.items() if key not in ("queuePosition", "pausedSince", "suspended")}
     status["phase"] = end.phase
+    if o.run_id and not o.status.get("phase"):
+        status["runId"] = o.run_id
     status["observedGeneration"] = o.generation
     status["completionTime"] = to_text(end.time)
     if end.error:
@@ -154,6 +227,7 @@ def ended(o: Observed, end: End, *, before: Json, accepted: tuple[str, str, str]
     status["tasks"] = _settled(status.get("tasks", []), end)
     if not status["tasks"]:
         del status["tasks"]
+    wanted += _spec_changed(o)
     status["conditions"] = with_conditions(status.get("conditions", []), wanted, o.now, o.generation)
     return _with_control(o, status)
 
@@ -167,6 +241,8 @@ def _end_message(end: End) -> str:
 
 
 def _place_output(status: Json, end: End) -> tuple[str, str] | None:
+    if end.output_too_large:
+        return "TooLarge", f"The output is larger than the {MAX_OUTPUT:,} bytes that status holds at most."
     if not end.output_known:
         return "NotReceived", "The workflow completed, but its output did not reach the operator."
     if not representable(end.output):
@@ -211,6 +287,8 @@ def desired_from(resource: Json) -> Desired:
     reason = ""
     if metadata.get("deletionTimestamp"):
         state, reason = "Cancel", "the WorkflowExecution is being deleted"
+    elif asks_for_another_run(resource):
+        state, reason = "Cancel", "spec.runId asks for another run"
     elif spec.get("cancelled"):
         state, reason = "Cancel", (spec.get("cancellation") or {}).get("reason") or "spec.cancelled is true"
     elif spec.get("paused"):
@@ -219,6 +297,12 @@ def desired_from(resource: Json) -> Desired:
     if control and control["desired"] == state:
         generation = control["observedGeneration"]
     return Desired(state=state, reason=reason, generation=generation)
+
+
+def asks_for_another_run(resource: Json) -> bool:
+    """Whether status tells of another run than the one that spec.runId asks for."""
+    status = resource.get("status") or {}
+    return bool(status.get("phase")) and (status.get("runId") or "") != (resource["spec"].get("runId") or "")
 
 
 def requested_at(o: Observed) -> datetime:

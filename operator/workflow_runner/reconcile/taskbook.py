@@ -25,6 +25,7 @@ _STATUS = {
     "task_completed": "Completed",
     "task_failed": "Failed",
     "task_skipped": "Skipped",
+    "task_cancelled": "Cancelled",
 }
 
 Key = tuple[str, str]
@@ -57,7 +58,7 @@ class TaskBook:
         entry["status"] = status
         if event.event_type == "task_retried":
             entry["retries"] = entry.get("retries", 0) + 1
-        if status in ("Completed", "Failed", "Skipped"):
+        if status in ("Completed", "Failed", "Skipped", "Cancelled"):
             entry["completionTime"] = moment
         if status == "Failed" and event.HasField("error"):
             entry["error"] = error_to_status(event.error, detail=MAX_TASK_DETAIL)

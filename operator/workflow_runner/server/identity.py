@@ -1,6 +1,6 @@
 """Who calls the sink: from a projected token to the run it belongs to. Called by sink.py.
 
-Token → TokenReview → pod UID → the Job that controls the pod → the execution that controls the Job
+Token → pod UID (tokens.py) → the Job that controls the pod → the execution that controls the Job
 (docs/sink-protocol.md). Answers are cached by the token's hash for a minute; the tokens are not kept.
 """
 
@@ -10,13 +10,14 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from workflow_runner.cluster import Cluster, NotFound
 from workflow_runner.crd import group
 from workflow_runner.errors import PermissionDenied, Unauthenticated, Unavailable
+from workflow_runner.server.tokens import BoundPod
 
 Json = dict[str, Any]
 
@@ -26,9 +27,9 @@ REFUSAL_SECONDS = 5.0
 """A bad token is bad for this long without asking: a stranger who insists does not load the API server."""
 REVIEWS_AT_ONCE = 16
 MAX_TOKEN = 16 * 1024
-POD_NAME = "authentication.kubernetes.io/pod-name"
-POD_UID = "authentication.kubernetes.io/pod-uid"
-_PREFIX = "system:serviceaccount:"
+
+Verify = Callable[[str], Awaitable[BoundPod]]
+"""Says which pod a token was made for (tokens.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Caller:
     """The run a token belongs to."""
 
     execution_uid: str
+    execution_id: str
     namespace: str
     pod: str
     pod_created: str
@@ -48,6 +50,7 @@ class Identities:
     def __init__(
         self,
         cluster: Cluster,
+        verify: Verify,
         *,
         known_pod: Callable[[str, str], Json | None],
         known_job: Callable[[str, str], Json | None],
@@ -55,6 +58,7 @@ class Identities:
     ) -> None:
         """`known_pod` and `known_job` look an object up by (namespace, uid); `namespace_of` says where an execution is."""
         self._cluster = cluster
+        self._verify = verify
         self._namespace_of = namespace_of
         self._known_pod = known_pod
         self._known_job = known_job
@@ -106,17 +110,8 @@ class Identities:
             self._cache.popitem(last=False)
 
     async def _ask(self, token: str) -> Caller:
-        review = await self._cluster.review_token(token, group.SINK_AUDIENCE)
-        if not review.get("authenticated") or group.SINK_AUDIENCE not in review.get("audiences", []):
-            raise Unauthenticated(f"the token does not hold for the audience {group.SINK_AUDIENCE}", code="sink.bad-token")
-        user = review.get("user") or {}
-        extra = user.get("extra") or {}
-        pod_names, pod_uids = extra.get(POD_NAME) or [], extra.get(POD_UID) or []
-        username = str(user.get("username", ""))
-        if not pod_names or not pod_uids or not username.startswith(_PREFIX):
-            raise PermissionDenied("the token is not bound to a pod", code="sink.not-a-pod")
-        namespace = username.removeprefix(_PREFIX).split(":", 1)[0]
-        return await self._owner(namespace, pod_names[0], pod_uids[0])
+        pod = await self._verify(token)
+        return await self._owner(pod.namespace, pod.name, pod.uid)
 
     async def _owner(self, namespace: str, pod_name: str, pod_uid: str) -> Caller:
         pod = self._known_pod(namespace, pod_uid)
@@ -125,28 +120,47 @@ class Identities:
                 pod = await self._cluster.get_pod(namespace, pod_name)
             if pod["metadata"]["uid"] != pod_uid:
                 raise PermissionDenied("the token's pod is gone", code="sink.not-a-run")
-            job_ref = _controller(pod, "Job", "batch/v1")
-            job = self._known_job(namespace, job_ref["uid"])
-            if job is None:
-                job = await self._cluster.get_job(namespace, job_ref["name"])
+            workload = await self._workload(namespace, pod)
         except NotFound as error:
             raise PermissionDenied("the token's pod or its Job is gone", code="sink.not-a-run") from error
-        if job["metadata"]["uid"] != job_ref["uid"]:
-            raise PermissionDenied("the pod's Job is another one by now", code="sink.not-a-run")
-        execution = _controller(job, group.EXECUTION_KIND, group.API_VERSION)
+        execution = _controller(workload, group.EXECUTION_KIND, group.API_VERSION)
         home = self._namespace_of(execution["uid"])
         if home is None:
             raise Unavailable("the run is not known yet", code="sink.unknown-run")
         if home != namespace:
             # Owners are only names in the object of whoever may write it: one of another namespace proves nothing.
             raise PermissionDenied("the pod's Job names an execution of another namespace", code="sink.other-namespace")
-        attempt = (job["metadata"].get("labels") or {}).get(group.LABEL_ATTEMPT, "0")
-        created = pod["metadata"].get("creationTimestamp", "")
-        return Caller(execution["uid"], namespace, pod_name, created, int(attempt) if attempt.isdigit() else 0)
+        labels = workload["metadata"].get("labels") or {}
+        attempt, created = labels.get(group.LABEL_ATTEMPT, "0"), pod["metadata"].get("creationTimestamp", "")
+        return Caller(
+            execution_uid=execution["uid"],
+            execution_id=group.execution_id(execution["uid"], labels.get(group.LABEL_RUN_ID, "")),
+            namespace=namespace,
+            pod=pod_name,
+            pod_created=created,
+            attempt=int(attempt) if attempt.isdigit() else 0,
+        )
+
+    async def _workload(self, namespace: str, pod: Json) -> Json:
+        """What the operator launched: the pod itself, or the Job that controls it."""
+        if any(owner.get("controller") and owner.get("kind") == group.EXECUTION_KIND for owner in _owners(pod)):
+            return pod
+        ref = _controller(pod, "Job", "batch/v1")
+        job = self._known_job(namespace, ref["uid"])
+        if job is None:
+            job = await self._cluster.get_job(namespace, ref["name"])
+        if job["metadata"]["uid"] != ref["uid"]:
+            raise PermissionDenied("the pod's Job is another one by now", code="sink.not-a-run")
+        return job
+
+
+def _owners(resource: Json) -> list[Json]:
+    owners: list[Json] = resource["metadata"].get("ownerReferences", [])
+    return owners
 
 
 def _controller(resource: Json, kind: str, api_version: str) -> Json:
-    for owner in resource["metadata"].get("ownerReferences", []):
+    for owner in _owners(resource):
         if owner.get("controller") and owner.get("kind") == kind and owner.get("apiVersion") == api_version:
             value: Json = owner
             return value

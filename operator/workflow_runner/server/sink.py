@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
 
 import grpc
@@ -20,6 +21,7 @@ from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import command_pb2_grpc
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2, sink_pb2_grpc
 from workflow_runner.reconcile.live import LiveRun
 from workflow_runner.server.identity import Caller, Identities
+from workflow_runner.server.listening import port_taken
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 KNOWN_WITHIN_SECONDS = 5.0
@@ -65,6 +67,14 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
         self._runs = runs
         self._identities = identities
         self._listeners: dict[str, set[asyncio.Event]] = {}
+        self.listening = False
+        """Set by whoever starts the server."""
+        self.streams: Counter[str] = Counter()
+        """How many streams are open, by method."""
+        self.received: Callable[[str], None] = lambda event_type: None
+        """Told of every event that a pod sent, repeats among them."""
+        self.turned_away: Callable[[str], None] = lambda code: None
+        """Told of every call that was refused, by its code."""
         runs.published = self._publish
 
     async def Progress(
@@ -73,12 +83,26 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
         """Takes in batches until the pod closes the stream."""
         caller = await self._caller(context)
         received = 0
-        async for batch in request_iterator:
-            if batch.HasField("run"):
-                await self._check(caller, batch.run, context)
-            if await self._known(caller, context) is not None:
-                received = self._runs.take(caller.execution_uid, caller.pod, caller.pod_created, batch)
+        with self._open("Progress"):
+            async for batch in request_iterator:
+                if batch.HasField("run"):
+                    await self._check(caller, batch.run, context)
+                if await self._known(caller, context) is not None:
+                    received = self._take(caller, batch)
         return sink_pb2.ProgressResponse(received_sequence=received)
+
+    def _take(self, caller: Caller, batch: sink_pb2.ProgressBatch) -> int:
+        for event in batch.events:
+            self.received(event.event_type)
+        return self._runs.take(caller.execution_uid, caller.pod, caller.pod_created, batch)
+
+    @contextlib.contextmanager
+    def _open(self, method: str) -> Iterator[None]:
+        self.streams[method] += 1
+        try:
+            yield
+        finally:
+            self.streams[method] -= 1
 
     async def Watch(self, request: sink_pb2.WatchRequest, context: Context) -> AsyncIterator[sink_pb2.WatchResponse]:
         """Tells the desired state and the watermarks, now and whenever they change."""
@@ -88,16 +112,16 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
         if await self._known(caller, context) is None:
             yield ALL_OVER
             return
-        with self._listening(uid) as changed:
+        with self._open("Watch"), self._listening(uid) as changed:
             while True:
                 changed.clear()
                 run = self._runs.get(uid)
-                if run is None:
-                    if self._runs.has_ended(uid):
+                if run is None or run.execution_id != caller.execution_id:
+                    if run is not None or self._runs.has_ended(uid):
                         yield ALL_OVER
                     return
                 recorded, delivered = self._runs.watermarks(uid)
-                if run.pod_name not in ("", caller.pod):
+                if not run.knows(caller.pod, continued=request.run.continued):
                     recorded = delivered = 0
                 response = sink_pb2.WatchResponse(
                     desired_state=_STATES[run.desired.state],
@@ -115,7 +139,7 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
         """One event by the older callback client (ReportProgress)."""
         caller = await self._caller(context)
         if await self._known(caller, context) is not None:
-            self._runs.take(caller.execution_uid, caller.pod, caller.pod_created, sink_pb2.ProgressBatch(events=[event]))
+            self._take(caller, sink_pb2.ProgressBatch(events=[event]))
         return io_pb2.ProgressAckResponse(success=True)
 
     async def _caller(self, context: Context) -> Caller:
@@ -141,16 +165,17 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
             await self._refuse(context, grpc.StatusCode.PERMISSION_DENIED, "sink.other-run: the token belongs to another run")
 
     async def _known(self, caller: Caller, context: Context) -> LiveRun | None:
-        """The caller's run; None when it has ended and nothing more is to be said of it."""
+        """The caller's run; None when it has ended, or given way to a run of another runId: nothing more is to be
+        said of it."""
         run = self._runs.get(caller.execution_uid)
         if run is not None:
-            return run
+            return run if run.execution_id == caller.execution_id else None
         with self._listening(caller.execution_uid) as changed, contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KNOWN_WITHIN_SECONDS):
                 while True:
                     run = self._runs.get(caller.execution_uid)
                     if run is not None or self._runs.has_ended(caller.execution_uid):
-                        return run
+                        return run if run is not None and run.execution_id == caller.execution_id else None
                     await changed.wait()
                     changed.clear()
         await context.abort(grpc.StatusCode.UNAVAILABLE, "the run is not known yet; try again")
@@ -158,6 +183,7 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
 
     async def _refuse(self, context: Context, code: grpc.StatusCode, message: str) -> None:
         log.warning("a call to the sink was refused", peer=context.peer(), reason=message)
+        self.turned_away(message.partition(":")[0])
         await context.abort(code, message)
 
     def _publish(self, uid: str) -> None:
@@ -189,7 +215,7 @@ class CommandService(command_pb2_grpc.WorkflowRunnerCommandControllerServicer):
 
 
 def build_server(sink: SinkService, address: str, credentials: grpc.ServerCredentials) -> tuple[grpc.aio.Server, int]:
-    """A server for both services, not yet started, and its port; raises RuntimeError when the port is taken."""
+    """A server for both services, not yet started, and its port; raises InvalidInput when the port is taken."""
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -201,4 +227,7 @@ def build_server(sink: SinkService, address: str, credentials: grpc.ServerCreden
     )
     sink_pb2_grpc.add_SinkServiceServicer_to_server(sink, server)
     command_pb2_grpc.add_WorkflowRunnerCommandControllerServicer_to_server(CommandService(sink), server)
-    return server, server.add_secure_port(address, credentials)
+    try:
+        return server, server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise port_taken(address, str(error)) from error

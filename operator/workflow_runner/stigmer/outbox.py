@@ -12,7 +12,7 @@ from collections import deque
 
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
 
-SUPERSEDED = frozenset({"task_started", "task_completed", "task_skipped", "task_retried"})
+SUPERSEDED = frozenset({"task_started", "task_completed", "task_skipped", "task_cancelled", "task_retried"})
 
 # A workflow may fail the same task a million times in a loop that catches it. Beyond this many times
 # the bound even the oldest task_failed goes: memory is finite, and the workflow's own events are few.
@@ -36,6 +36,10 @@ class Outbox:
 
     def __len__(self) -> int:
         return len(self._events)
+
+    def oldest_ms(self) -> int | None:
+        """When the next event happened, in milliseconds since the epoch; None without one, or without its time."""
+        return (self._events[0].timestamp_ms or None) if self._events else None
 
     def offer(self, event: WorkflowProgressEvent) -> bool:
         """Take an event in; False when it is here, on its way, or behind what was delivered."""

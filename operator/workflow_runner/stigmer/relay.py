@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -52,6 +53,21 @@ class Delivery:
     pending: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How one destination stands. `oldest_ms`: when the oldest of the `pending` events happened, by the clock of
+    whoever made it. `trouble`: why it takes nothing now; None while it does."""
+
+    endpoint: str
+    pending: int
+    oldest_ms: int | None
+    trouble: str | None
+
+
+Reported = Callable[[str, str, float | None], None]
+"""(endpoint, delivered | failed | refused | left-out | coalesced, seconds of a call or None where none was made)"""
+
+
 @dataclass(eq=False, slots=True)
 class _Execution:
     key: str
@@ -84,6 +100,8 @@ class _Lane:
     sending: int = 0
     failures: int = 0
     """Failed rounds since the destination last answered; the lane is down above 0."""
+    trouble: str | None = None
+    """Why the last of them failed."""
     pause: asyncio.TimerHandle | None = None
     probe: _Execution | None = None
     closing: asyncio.TimerHandle | None = None
@@ -117,6 +135,12 @@ class Relay:
         self._group: asyncio.TaskGroup | None = None
         self._stop = asyncio.Event()
         self._ended = asyncio.Event()
+        self.reported: Reported = lambda endpoint, result, seconds: None
+        """Told of every call, and of every event that is given up."""
+
+    def stands(self) -> list[Stand]:
+        """How each destination stands that has executions."""
+        return [_stand(lane) for lane in self._lanes.values() if lane.executions]
 
     def track(self, key: str, destination: Destination, delivered_sequence: int) -> None:
         """Begin to relay an execution, everything above `delivered_sequence`; or, for one that is tracked,
@@ -139,8 +163,13 @@ class Relay:
         """Take in an event, numbered towards Stigmer. False when the execution is not tracked, or the number is
         known, under way or delivered. The message belongs to the relay from here on."""
         execution = self._executions.get(key)
-        if execution is None or not execution.outbox.offer(event):
+        if execution is None:
             return False
+        coalesced = execution.outbox.coalesced
+        if not execution.outbox.offer(event):
+            return False
+        if execution.outbox.coalesced > coalesced:
+            self.reported(execution.lane.destination.endpoint, "coalesced", None)
         self._ready(execution)
         return True
 
@@ -260,7 +289,7 @@ class Relay:
 
     async def _send(self, lane: _Lane, client: CallbackClient, execution: _Execution) -> None:
         """One event, one round of attempts, and what follows from it."""
-        event = execution.outbox.hold()
+        event, begun = execution.outbox.hold(), time.monotonic()
         error: DeliveryFailed | DeliveryRefused | None = None
         answered = False
         try:
@@ -280,8 +309,11 @@ class Relay:
                 self._advance(lane)
         if isinstance(error, (DeliveryFailed, DestinationRefused)):
             self._lane_failed(lane, error, was_probe)
+            result = "failed"
         else:
             self._lane_answered(lane)
+            result = "delivered" if error is None else "refused"
+        self.reported(lane.destination.endpoint, result, time.monotonic() - begun)
         self._settle(execution, lane, event, error)
         self._advance(lane)
 
@@ -319,6 +351,7 @@ class Relay:
         execution.left_out = f"left out after {execution.refusals} refusals: {error}"[:MOST_ERROR]
         execution.refusals = 0
         execution.leaving_out = True
+        self.reported(execution.lane.destination.endpoint, "left-out", None)
         log.warning(
             "Stigmer refuses an event, which is left out",
             extra={"execution": execution.key, "sequence": event.sequence_number, "code": error.code, "error": str(error)},
@@ -339,6 +372,7 @@ class Relay:
             return
         log.info("Stigmer answers again", extra={"endpoint": lane.destination.endpoint})
         failures, lane.failures = lane.failures, 0
+        lane.trouble = None
         _cancel(lane.pause)
         lane.pause = None
         # Those that failed with the lane go on now. One that failed more often has a trouble of its own,
@@ -352,6 +386,7 @@ class Relay:
             # Of the batch that was under way when the lane went down.
             return
         lane.failures += 1
+        lane.trouble = str(error)[:MOST_ERROR]
         if lane.failures == 1:
             log.warning(
                 "Stigmer does not take events; they are kept and tried again",
@@ -386,6 +421,12 @@ class Relay:
         for key in moved:
             # Each in its own turn of the loop: what goes wrong in one is not the others' trouble.
             loop.call_soon(self._changed, key)
+
+
+def _stand(lane: _Lane) -> Stand:
+    outboxes = [execution.outbox for execution in lane.executions]
+    moments = [moment for outbox in outboxes if (moment := outbox.oldest_ms()) is not None]
+    return Stand(lane.destination.endpoint, sum(map(len, outboxes)), min(moments, default=None), lane.trouble)
 
 
 def _cancel(*timers: asyncio.TimerHandle | None) -> None:

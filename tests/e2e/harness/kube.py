@@ -7,12 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from tests.e2e.cluster import Cluster, CommandFailed
 from tests.e2e.harness.waiting import wait_for
 
 Json = dict[str, Any]
 
 TERMINAL = {"Completed", "Failed", "Cancelled"}
+
+
+def manifest_of(file: Path, name: str | None = None, **spec: Any) -> Json:
+    """The object in a file, under another name where one is given, and with further fields of its spec."""
+    manifest: Json = yaml.safe_load(file.read_text())
+    if name is not None:
+        manifest["metadata"]["name"] = name
+    manifest["spec"] = {**manifest["spec"], **spec}
+    return manifest
 
 
 class Namespace:
@@ -32,6 +42,12 @@ class Namespace:
         else:
             text = manifest if isinstance(manifest, str) else json.dumps(manifest)
             self.kubectl("apply", "--validate=strict", "-f", "-", stdin=text)
+
+    def start(self, file: Path, name: str | None = None, **spec: Any) -> Execution:
+        """Applies the WorkflowExecution in a file, changed as `manifest_of` says."""
+        manifest = manifest_of(file, name, **spec)
+        self.apply(manifest)
+        return self.execution(manifest["metadata"]["name"])
 
     def refusal(self, manifest: Path | str | Json) -> str:
         """What the API server says to a manifest that it refuses."""
@@ -53,6 +69,13 @@ class Namespace:
     def list(self, kind: str, *selector: str) -> list[Json]:
         value: list[Json] = json.loads(self.kubectl("get", kind, "-o", "json", *selector))["items"]
         return value
+
+    def wait(self, kind: str, name: str, until: Callable[[Json], object], what: str, seconds: float = 60.0) -> Json:
+        """The object, {} while there is none, once `until` likes it."""
+        return wait_for(lambda: self.get(kind, name), until, what=f"{kind} {name}: {what}", seconds=seconds)
+
+    def wait_gone(self, kind: str, name: str, seconds: float = 60.0) -> None:
+        self.wait(kind, name, lambda found: not found, "it is gone", seconds)
 
     def execution(self, name: str) -> Execution:
         return Execution(self, name)
@@ -91,10 +114,47 @@ class Execution:
 
         return self.wait(until, f"phase {' or '.join(phases)}", seconds)
 
+    def wait_tasks(self, completed: int) -> Json:
+        """Status, once the run is at work and so many of its tasks have completed."""
+
+        def until(status: Json) -> bool:
+            assert status.get("phase") not in TERMINAL, f"{self.name} has ended: {json.dumps(status, indent=1)}"
+            return bool((status.get("taskCounts") or {}).get("completed", 0) >= completed)
+
+        return self.wait(until, f"{completed} tasks are done")
+
+    def wait_condition(self, kind: str, status: str, reason: str | tuple[str, ...], seconds: float = 60.0) -> Json:
+        """The condition, once it has this status and one of these reasons."""
+        reasons = (reason,) if isinstance(reason, str) else reason
+
+        def find(status_now: Json) -> Json:
+            found = [item for item in status_now.get("conditions", []) if item["type"] == kind]
+            return found[0] if found and found[0]["status"] == status and found[0]["reason"] in reasons else {}
+
+        return find(self.wait(find, f"condition {kind} is {status}, {' or '.join(reasons)}", seconds))
+
     def condition(self, kind: str) -> Json:
         found: list[Json] = [item for item in self.status.get("conditions", []) if item["type"] == kind]
         assert len(found) == 1, f"{self.name} has {len(found)} conditions {kind}"
         return found[0]
+
+    def delete(self) -> None:
+        """Asks for its end; does not wait for it."""
+        self.namespace.kubectl("delete", "wfe", self.name, "--wait=false")
+
+    def running_pod(self, *, other_than: str = "") -> Json:
+        """The pod of the run, once its container runs."""
+
+        def running(pods: list[Json]) -> list[Json]:
+            return [
+                pod
+                for pod in pods
+                if pod["metadata"]["name"] != other_than
+                and "deletionTimestamp" not in pod["metadata"]
+                and any("running" in item["state"] for item in pod["status"].get("containerStatuses", []))
+            ]
+
+        return running(wait_for(self.pods, running, what=f"{self.name}: a pod runs"))[0]
 
     def pods(self) -> list[Json]:
         return self.namespace.list("pods", "-l", f"workflowrunner.stigmer.ai/execution={self.name}")

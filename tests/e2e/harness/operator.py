@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.e2e.cluster import Cluster, CommandFailed, ensure_image, progress, tool
 from tests.e2e.cluster.cache import REPOSITORY
 from tests.e2e.cluster.shell import run
+from tests.e2e.harness import evidence
 from tests.e2e.harness.kube import Namespace
 from tests.e2e.harness.waiting import wait_for
+
+Json = dict[str, Any]
 
 NAMESPACE = "workflow-runner"
 RELEASE = "workflow-runner"
@@ -26,13 +32,17 @@ class Operator:
 
     def kill(self) -> None:
         """Ends the operator's pod with no time to say goodbye; its Deployment starts another."""
-        pods = [pod["metadata"]["name"] for pod in self._pods()]
+        pods = [pod["metadata"]["name"] for pod in self.pods()]
+        with contextlib.suppress(CommandFailed):
+            evidence.keep("log of the operator: killed", self.logs(-1))
         self.namespace.kubectl("delete", "pod", *pods, "--grace-period=0", "--force", "--wait=false")
 
     def stop(self) -> None:
         """No operator at all, once this returns."""
+        with contextlib.suppress(CommandFailed):
+            evidence.keep("log of the operator: stopped", self.logs(-1))
         self._scale(0)
-        wait_for(self._pods, lambda pods: not pods, what="the operator has stopped")
+        wait_for(self.pods, lambda pods: not pods, what="the operator has stopped")
 
     def start(self) -> None:
         """One operator, ready."""
@@ -45,34 +55,63 @@ class Operator:
         except CommandFailed as error:
             raise AssertionError(f"the operator does not become ready; its log ends:\n{self.logs()[-4000:]}") from error
 
-    def logs(self) -> str:
-        return self.namespace.kubectl("logs", f"deployment/{RELEASE}", "--tail=2000")
+    def logs(self, tail: int = 2000) -> str:
+        return self.namespace.kubectl("logs", f"deployment/{RELEASE}", f"--tail={tail}")
+
+    @contextlib.contextmanager
+    def launching(self, image: str) -> Iterator[None]:
+        """Within this, runs that are launched get another image."""
+        try:
+            self._replace(
+                lambda: self.namespace.kubectl("set", "env", f"deployment/{RELEASE}", f"WORKFLOW_RUNNER_IMAGE={image}")
+            )
+            yield
+        finally:
+            self._replace(lambda: _upgrade(self.namespace.cluster, self.image))
+
+    def _replace(self, change: Callable[[], object]) -> None:
+        with contextlib.suppress(CommandFailed):
+            evidence.keep("log of the operator: replaced", self.logs(-1))
+        change()
+        self.wait_ready()
 
     def _scale(self, replicas: int) -> None:
         self.namespace.kubectl("scale", f"deployment/{RELEASE}", f"--replicas={replicas}")
 
-    def _pods(self) -> list[dict[str, dict[str, str]]]:
+    def identity(self) -> list[tuple[str, int]]:
+        """(uid, restarts of its container) of each pod: the same as before when nothing has ended."""
+        return [
+            (pod["metadata"]["uid"], sum(item["restartCount"] for item in pod["status"].get("containerStatuses", [])))
+            for pod in self.pods()
+        ]
+
+    def pods(self) -> list[Json]:
         return self.namespace.list("pods", "-l", "app.kubernetes.io/name=workflow-runner")
 
 
 def install(cluster: Cluster) -> Operator:
     """Builds and loads the image, installs the chart (or upgrades what is there), waits until it is ready."""
     image = ensure_image(cluster)
-    repository, _, tag = image.rpartition(":")
-    values = {
-        "image": {"repository": repository, "tag": tag},
-        "rbac": {"apiKeySecrets": [{"namespace": NAMESPACE, "name": STIGMER_SECRET}]},
-    }
     namespace = Namespace(cluster, NAMESPACE)
     progress("installing the chart")
     if cluster.kubectl("get", "crd", "workflowexecutions.workflowrunner.stigmer.ai", "--ignore-not-found").strip():
         # A kept cluster: Helm installs CRDs but never upgrades them.
         crds = REPOSITORY / "charts" / "workflow-runner" / "crds"
         cluster.kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=helm", "-f", crds)
-    command: list[str | Path] = [tool("helm"), "--kubeconfig", cluster.kubeconfig, "upgrade", "--install", RELEASE]
-    command.append(REPOSITORY / "charts" / "workflow-runner")
-    run([*command, "--namespace", NAMESPACE, "--create-namespace", "--values", "-"], stdin=json.dumps(values), timeout=120)
+    _upgrade(cluster, image)
     operator = Operator(namespace, image)
     operator.start()
     progress("the operator is ready")
     return operator
+
+
+def _upgrade(cluster: Cluster, image: str) -> None:
+    """Makes the release what the chart says, whatever a case has changed of it."""
+    repository, _, tag = image.rpartition(":")
+    values = {
+        "image": {"repository": repository, "tag": tag},
+        "rbac": {"apiKeySecrets": [{"namespace": NAMESPACE, "name": STIGMER_SECRET}]},
+    }
+    command: list[str | Path] = [tool("helm"), "--kubeconfig", cluster.kubeconfig, "upgrade", "--install", RELEASE]
+    command += [REPOSITORY / "charts" / "workflow-runner", "--namespace", NAMESPACE, "--create-namespace"]
+    run([*command, "--force-conflicts", "--values", "-"], stdin=json.dumps(values), timeout=120)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from tests import canaries
 from tests.integration.calls.server import answering, http_server
 
 from workflow_runner.calls import Calls
@@ -141,8 +142,9 @@ class TestOutput:
 
     async def test_response_describes_the_exchange_without_credentials(self) -> None:
         async with http_server(answering(201, "[1]", "application/json", {"X-Served": "yes"})) as server:
-            uri = server.url.replace("http://", "http://user:pass@")
-            got = await fetch(f"{uri}/x", output="response", query={"q": "1"}, headers={"Accept": "a/b", "Cookie": "hidden"})
+            uri = server.url.replace("http://", f"http://user:{canaries.URL_PASSWORD}@")
+            headers = {"Accept": "a/b", "Cookie": canaries.BEARER}
+            got = await fetch(f"{uri}/x", output="response", query={"q": "1"}, headers=headers)
         assert got["request"] == {"method": "get", "uri": f"{server.url}/x?q=1", "headers": {"Accept": "a/b"}}
         assert (got["statusCode"], got["content"], got["headers"]["X-Served"]) == (201, [1], "yes")
 
@@ -179,11 +181,12 @@ class TestStatus:
 
 class TestFailure:
     async def test_nobody_listening_is_a_communication_error(self) -> None:
+        secret = canaries.URL_PASSWORD
         with socket.socket() as reserved:
             reserved.bind(("127.0.0.1", 0))
-            problem = await fault_of(f"http://user:hidden@127.0.0.1:{reserved.getsockname()[1]}/x?key=hidden")
+            problem = await fault_of(f"http://u:{secret}@127.0.0.1:{reserved.getsockname()[1]}/x?key={secret}")
         assert (problem.type, problem.status) == (problems.COMMUNICATION, 500)
-        assert "hidden" not in str(problem)
+        assert secret not in str(problem)
         assert "Connection refused" in str(problem)
 
     async def test_an_unknown_host_is_a_communication_error(self) -> None:

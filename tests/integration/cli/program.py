@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests import canaries
+
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 PROGRAM = Path(sys.executable).parent / "workflow-runner"
@@ -54,4 +56,6 @@ def call(*arguments: str | Path, given: str | bytes | None = None, **variables: 
         cwd=ROOT,
         env=environment(**variables),
     )
-    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+    out, err = ended.stdout.decode(), ended.stderr.decode()
+    assert canaries.found_in(out + err) == [], "no secret is printed"
+    return Ended(ended.returncode, out, err)

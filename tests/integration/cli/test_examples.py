@@ -9,11 +9,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from tests import canaries
 from tests.integration.cli.program import EXAMPLES, call
 
 COMMUNICATION = "https://serverlessworkflow.io/spec/1.0.0/errors/communication"
 
 OUTPUTS: list[tuple[str, Any, Any]] = [
+    ("fork", {}, {"stock": True, "price": 3, "summary": "2 items for 3"}),
+    ("fork", {"items": [3, 4, 5]}, {"stock": True, "price": 12, "summary": "3 items for 12"}),
+    ("fork-compete", {}, {"by": "quick"}),
+    ("schema", {}, {"legs": 0}),
+    ("schema", {"pets": [{"name": "Milou"}, {"name": "Tim", "legs": 2}]}, {"legs": 6}),
+    ("timeout", {}, {"status": 408, "where": "/do/0/guard/try/0/both"}),
     ("hello", {}, {"greeting": "Hello, world!"}),
     ("hello", {"name": "Ada"}, {"greeting": "Hello, Ada!"}),
     ("do", {}, {"order": "A-1", "gift": False, "steps": ["received", "packed", "labelled", "sent"]}),
@@ -63,10 +70,21 @@ def test_the_example_of_raise_faults_with_its_error() -> None:
     }
 
 
+def test_the_example_of_schemas_refuses_what_does_not_match() -> None:
+    ended = call("run", EXAMPLES / "schema.yaml", "--input", '{"pets": [{"name": "Milou", "legs": "four"}]}')
+    assert ended.code == 1
+    assert ended.problem == {
+        "type": "https://serverlessworkflow.io/spec/1.0.0/errors/validation",
+        "status": 400,
+        "title": "Validation Error",
+        "detail": 'the data do not match input.schema: /pets/0/legs: the value is not of type "integer"',
+        "instance": "/input/schema",
+    }
+
+
 def test_the_example_of_secrets_gets_them_from_the_environment() -> None:
-    ended = call("run", EXAMPLES / "secrets.yaml", WORKFLOW_SECRET_GREETING_KEY="abc-12")
-    assert ended.output == {"length": 6}
-    assert "abc-12" not in ended.out + ended.err
+    ended = call("run", EXAMPLES / "secrets.yaml", WORKFLOW_SECRET_GREETING_KEY=canaries.WORKFLOW_SECRET)
+    assert ended.output == {"length": len(canaries.WORKFLOW_SECRET)}
 
 
 def test_the_example_of_calls(pets: str) -> None:

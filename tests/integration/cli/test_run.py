@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import canaries
 from tests.integration.cli.program import EXAMPLES, HELLO, PROGRAM, ROOT, call, environment
 
 
@@ -101,9 +102,9 @@ def test_secrets_come_from_files_and_from_the_environment(tmp_path: Path) -> Non
         "document: {dsl: 1.0.3, namespace: test, name: secrets, version: 1.0.0}\nuse: {secrets: [A, B]}\n"
         "do: [{a: {set: {a: '${ $secrets.A.user }', b: '${ $secrets.B | length }'}}}]\n"
     )
-    (tmp_path / "b").write_text("twelve chars\n")
+    (tmp_path / "b").write_text(f"{canaries.WORKFLOW_SECRET}\n")
     ended = call("run", path, "--secret", f"B=@{tmp_path / 'b'}", WORKFLOW_SECRET_A='{"user": "ada"}')
-    assert ended.output == {"a": "ada", "b": 12}
+    assert ended.output == {"a": "ada", "b": len(canaries.WORKFLOW_SECRET)}
     ended = call("run", path, WORKFLOW_SECRET_A='{"user": "ada"}')
     assert ended.code == 1
     assert ended.problem["status"] == 403

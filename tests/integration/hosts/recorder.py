@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 
 from tests.unit.interpreter.virtual import whole
 
@@ -58,6 +59,8 @@ def local_run(
     report: Callable[[Event], None],
     secrets: Mapping[str, Json] | None = None,
     start_from: WorkflowFrame | None = None,
+    checkpointed: Callable[[WorkflowFrame], Awaitable[None]] | None = None,
+    timeout: timedelta | None = None,
 ) -> LocalRun:
     """A run of a document by its text; the `document` part is added."""
     return LocalRun(
@@ -68,4 +71,6 @@ def local_run(
         secrets=secrets or {},
         report=report,
         start_from=start_from,
+        checkpointed=checkpointed,
+        timeout=timeout,
     )

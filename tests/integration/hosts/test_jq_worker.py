@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,11 +18,19 @@ import pytest
 from workflow_runner.dsl.templates import Json
 from workflow_runner.expressions.evaluate import JqRequest
 from workflow_runner.expressions.programs import EvaluationFailed, program_text
+from workflow_runner.expressions.schemas import SchemaRequest
 from workflow_runner.hosts.jq_worker import JqWorker
 
 
 def request(program: str, payload: str = "41") -> JqRequest:
     return JqRequest(program_text(program, ()), payload)
+
+
+DOUBLING: dict[str, Json] = {
+    "$ref": "#/$defs/d0",
+    "$defs": {"d60": {}, **{f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(60)}},
+}
+"""A schema that takes twice as long with each of its levels."""
 
 
 @pytest.fixture
@@ -151,3 +161,41 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.02)
+
+
+class TestSchemas:
+    async def test_it_tells_whether_data_match_and_what_is_wrong(self, worker: JqWorker) -> None:
+        schema = '{"properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"pattern": "^x"}}}'
+        assert await worker.evaluate(SchemaRequest(schema, '{"a": "xy"}', False)) is True
+        assert await worker.evaluate(SchemaRequest(schema, '{"a": "y"}', False)) is False
+        assert await worker.evaluate(SchemaRequest(schema, '{"a": "y"}', True)) == ['/a: the value does not match "^x"']
+
+    @pytest.mark.parametrize(
+        ("schema", "payload", "explain", "said"),
+        [
+            (
+                DOUBLING,
+                "1",
+                False,
+                "longer than 1 seconds",
+            ),
+            ({"pattern": "(.*)*(?!x)\\1y" * 3}, json.dumps("a" * 2000), False, "longer than 1 seconds|False"),
+            (
+                {"anyOf": [{"items": {"required": ["b"], "properties": {"a": {"type": "integer"}}}}] * 200},
+                json.dumps([{"a": "x"}] * 7000),
+                True,
+                "longer than 1 seconds|more than 256 MiB|too much memory",
+            ),
+            ({"items": {"$ref": "#"}}, "[" * 100_000 + "]" * 100_000, False, "nested too deeply"),
+        ],
+        ids=["doubling", "backtracking", "alternatives", "deep data"],
+    )
+    async def test_hostile_ones_end_and_the_next_is_answered(
+        self, worker: JqWorker, schema: dict[str, Json], payload: str, explain: bool, said: str
+    ) -> None:
+        try:
+            answered = str(await worker.evaluate(SchemaRequest(json.dumps(schema), payload, explain)))
+        except EvaluationFailed as error:
+            answered = str(error)
+        assert re.search(said, answered), answered
+        assert await worker.evaluate(request(". + 1")) == 42

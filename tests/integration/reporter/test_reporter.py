@@ -272,10 +272,10 @@ async def test_an_output_travels_exactly_and_a_large_one_not_at_all(pod: Pod, si
     pod.report(END, output=output)
     assert await pod.reporter.finish(20)
     (batch,) = [batch for batch in sink.batches if batch.events]
-    assert json.loads(batch.output_json) == output
+    assert (json.loads(batch.output_json), batch.output_too_large) == (output, False)
     pod.report(END, output="x" * 300_000)
     assert await pod.reporter.finish(20)
-    assert sink.batches[-1].output_json == b""
+    assert (sink.batches[-1].output_json, sink.batches[-1].output_too_large) == (b"", True)
     assert sink.events[-1].event_type == "workflow_completed"
 
 

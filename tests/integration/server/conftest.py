@@ -1,6 +1,6 @@
 """A sink on loopback with TLS, and the little of an API server that it asks.
 
-The fake answers TokenReviews and gets of pods and Jobs. It is held against the real API server by
+The fake answers TokenReviews, gets of pods and Jobs, its version and its public keys. It is held against the real API server by
 tests/e2e/cases/sink_callers, which makes the same callers with real tokens.
 """
 
@@ -19,9 +19,10 @@ from workflow_runner.controller.runs import Runs
 from workflow_runner.crd import group
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2
 from workflow_runner.reconcile.live import LiveRun
-from workflow_runner.server.identity import POD_NAME, POD_UID, Identities
+from workflow_runner.server.identity import Identities
 from workflow_runner.server.sink import SinkService, build_server
 from workflow_runner.server.tls import new_authority, server_credentials
+from workflow_runner.server.tokens import POD_NAME, POD_UID, TokenReviews
 from workflow_runner.stigmer.relay import Relay
 
 Json = dict[str, Any]
@@ -33,12 +34,17 @@ NAMESPACES = {"execution-1": "ns", "execution-2": "ns", "execution-3": "elsewher
 
 
 class ApiServer:
-    """Tokens `pod-1.x.y`, `pod-2.x.y`, … belong to the pods of execution-1, execution-2, …; `wrong-audience` and
-    `unbound` are what they say; any other token is none."""
+    """Tokens `pod-1.x.y`, `pod-2.x.y`, … belong to the pods of execution-1, execution-2, …, `pod-1-again.x.y` to another
+    pod of the first, `pod-1-old-run.x.y` to one of its former runId, `pod-bare-1.x.y` to a pod without a Job;
+    `wrong-audience` and `unbound` are what they say; any other token is none."""
 
     def __init__(self) -> None:
         self.reviews = 0
         self.down = False
+        self.issuer = "https://cluster.example"
+        self.keys: list[Json] = []
+        """Of its service-account tokens, as JWKs."""
+        self.key_reads = 0
 
     async def review(self, request: web.Request) -> web.Response:
         self.reviews += 1
@@ -53,11 +59,30 @@ class ApiServer:
             {"status": {"authenticated": good, "audiences": spec["audiences"] if good else [], "user": user}}
         )
 
+    async def configuration(self, request: web.Request) -> web.Response:
+        return web.json_response({"issuer": self.issuer, "jwks_uri": "https://elsewhere.example/openid/v1/jwks"})
+
+    async def jwks(self, request: web.Request) -> web.Response:
+        self.key_reads += 1
+        if self.down:
+            return web.json_response({"message": "etcd is having a moment"}, status=503)
+        return web.json_response({"keys": self.keys}, content_type="application/jwk-set+json")
+
+    async def version(self, request: web.Request) -> web.Response:
+        return web.json_response({"gitVersion": "v1.34.0"}, status=503 if self.down else 200)
+
     async def pod(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         if name == "pod-of-nobody":
             return web.json_response({"metadata": {"name": name, "uid": f"uid-of-{name}"}})
-        number = name.removeprefix("pod-")
+        number = name.removeprefix("pod-").removesuffix("-again")
+        if number.startswith("bare-"):
+            execution = {"apiVersion": group.API_VERSION, "kind": group.EXECUTION_KIND, "name": "x", "controller": True}
+            execution["uid"] = f"execution-{number.removeprefix('bare-')}"
+            labels = {group.LABEL_ATTEMPT: "1"}
+            return web.json_response(
+                {"metadata": {"name": name, "uid": f"uid-of-{name}", "labels": labels, "ownerReferences": [execution]}}
+            )
         owner = {
             "apiVersion": "batch/v1",
             "kind": "Job",
@@ -77,7 +102,11 @@ class ApiServer:
             "uid": f"execution-{number}",
             "controller": True,
         }
-        metadata = {"name": name, "uid": f"uid-of-{name}", "labels": {group.LABEL_ATTEMPT: "1"}, "ownerReferences": [owner]}
+        labels = {group.LABEL_ATTEMPT: "1"}
+        if number.endswith("-old-run"):
+            owner["uid"] = f"execution-{number.removesuffix('-old-run')}"
+            labels[group.LABEL_RUN_ID] = "old"
+        metadata = {"name": name, "uid": f"uid-of-{name}", "labels": labels, "ownerReferences": [owner]}
         return web.json_response({"metadata": metadata})
 
 
@@ -90,6 +119,9 @@ def api_server() -> ApiServer:
 async def cluster(api_server: ApiServer) -> AsyncIterator[Cluster]:
     application = web.Application()
     application.router.add_post("/apis/authentication.k8s.io/v1/tokenreviews", api_server.review)
+    application.router.add_get("/.well-known/openid-configuration", api_server.configuration)
+    application.router.add_get("/openid/v1/jwks", api_server.jwks)
+    application.router.add_get("/version", api_server.version)
     application.router.add_get("/api/v1/namespaces/ns/pods/{name}", api_server.pod)
     application.router.add_get("/apis/batch/v1/namespaces/ns/jobs/{name}", api_server.job)
     runner = web.AppRunner(application)
@@ -110,6 +142,7 @@ class Sink:
         self.port = port
         self.ca = ca
         self.runs = runs
+        self.service: SinkService
         self.ended: set[str] = set()
 
     def channel(self) -> grpc.aio.Channel:
@@ -122,6 +155,7 @@ async def sink(cluster: Cluster) -> AsyncIterator[Sink]:
     runs = Runs(Relay(changed=lambda key: None), lambda uid: None, lambda uid: uid in ended)
     identities = Identities(
         cluster,
+        TokenReviews(cluster).verify,
         known_pod=lambda namespace, uid: None,
         known_job=lambda namespace, uid: None,
         namespace_of=NAMESPACES.get,
@@ -131,6 +165,7 @@ async def sink(cluster: Cluster) -> AsyncIterator[Sink]:
     server, port = build_server(service, "127.0.0.1:0", server_credentials(authority, ["localhost"]))
     await server.start()
     sink = Sink(port, authority.certificate, runs)
+    sink.service = service
     sink.ended = ended
     yield sink
     await server.stop(grace=None)

@@ -162,3 +162,28 @@ async def test_a_stranger_with_another_ca_does_not_connect(sink: Sink, live: Liv
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
             await command_pb2_grpc.WorkflowRunnerCommandControllerStub(channel).ReportProgress(event(1), timeout=3)
     assert refusal.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+async def test_a_bare_pod_of_the_execution_speaks_of_it(sink: Sink, live: LiveRun) -> None:
+    assert await progress(sink, token("pod-bare-1"), sink_pb2.ProgressBatch(run=RUN, events=[event(1)])) == 1
+
+
+async def test_a_pod_of_a_former_run_id_is_not_taken_for_the_run_of_now(sink: Sink, live: LiveRun) -> None:
+    old = token("pod-1-old-run")
+    assert await progress(sink, old, sink_pb2.ProgressBatch(run=RUN, events=[event(7)])) == 0
+    assert live.source_sequence == 0
+    async with sink.channel() as channel:
+        stream = sink_pb2_grpc.SinkServiceStub(channel).Watch(sink_pb2.WatchRequest(run=RUN), metadata=old, timeout=20)
+        answer = await stream.read()
+    assert answer.desired_state == Watch.DESIRED_STATE_CANCEL
+
+
+async def test_when_a_run_gives_way_to_another_run_id_its_pod_hears_that_it_may_go(sink: Sink, live: LiveRun) -> None:
+    async with sink.channel() as channel:
+        stream = sink_pb2_grpc.SinkServiceStub(channel).Watch(
+            sink_pb2.WatchRequest(run=RUN), metadata=token("pod-1"), timeout=20
+        )
+        await stream.read()
+        sink.runs.begin("execution-1", LiveRun(execution_id="execution-1-two", attempt=1), None, delivered=0)
+        answer = await stream.read()
+    assert answer.desired_state == Watch.DESIRED_STATE_CANCEL

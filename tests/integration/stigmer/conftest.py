@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 from pydantic import SecretStr
+from tests import canaries
 from tests.servers.stigmer import StigmerServer
 
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
 from workflow_runner.stigmer.client import Backoff, Destination
 
-KEY = "stigmer-key-4711-that-nobody-may-see"
+KEY = canaries.STIGMER_KEY
 QUICK = Backoff(first=0.01, most=0.05)
 
 

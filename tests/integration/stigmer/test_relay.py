@@ -297,6 +297,39 @@ async def test_a_refused_event_is_left_out_and_those_behind_it_arrive(running: R
     assert KEY not in error
 
 
+async def test_it_tells_how_each_destination_stands_and_what_became_of_calls(running: Running, stigmer: StigmerServer) -> None:
+    told: list[tuple[str, bool]] = []
+    running.relay.reported = lambda endpoint, result, seconds: told.append((result, seconds is not None))
+    assert running.relay.stands() == []
+    await stigmer.down()
+    running.relay.track("run-1", plain(stigmer), 0)
+    for number in (1, 2):
+        late = event(number, execution="run-1")
+        late.timestamp_ms = 1_000 * number
+        running.relay.offer("run-1", late)
+    await running.until(lambda: running.relay.delivery("run-1").last_error is not None)
+    [stand] = running.relay.stands()
+    assert (stand.endpoint, stand.pending, stand.oldest_ms) == (plain(stigmer).endpoint, 2, 1_000)
+    assert stand.trouble is not None
+    await stigmer.up()
+    assert await running.relay.delivered("run-1", 2, 20)
+    [stand] = running.relay.stands()
+    assert (stand.pending, stand.oldest_ms, stand.trouble) == (0, None, None)
+    assert {("failed", True), ("delivered", True)} == set(told)
+    stigmer.behaviour = Behaviour("refuse", sequence=3)
+    running.relay.offer("run-1", event(3, execution="run-1"))
+    assert await running.relay.delivered("run-1", 3, 20)
+    assert told[-4:] == [("refused", True)] * 3 + [("left-out", False)]
+
+
+async def test_what_is_coalesced_is_told(stigmer: StigmerServer) -> None:
+    relay, told = Relay(changed=lambda key: None, max_pending_per_execution=3), Counter[str]()
+    relay.reported = lambda endpoint, result, seconds: told.update([result])
+    relay.track("run-1", plain(stigmer), 0)
+    offer_all(relay, "run-1", range(1, 6))
+    assert told == {"coalesced": 2}
+
+
 async def test_an_execution_refused_altogether_costs_one_call_an_event(running: Running, stigmer: StigmerServer) -> None:
     stigmer.behaviour = Behaviour("status", code="NOT_FOUND")
     running.relay.track("run-1", plain(stigmer), 0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.until import until
+
 from workflow_runner.controller.queue import KeyedQueue
 
 
@@ -148,3 +150,31 @@ async def test_news_of_a_key_does_not_get_around_its_backoff() -> None:
     assert tries == 1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_queue_that_moves_or_rests_is_not_stuck_and_one_that_hangs_is() -> None:
+    queue, begun, let_go = KeyedQueue(), asyncio.Event(), asyncio.Event()
+
+    async def reconcile(key: str) -> None:
+        begun.set()
+        await let_go.wait()
+
+    queue.add("later", after=3600)
+    assert (queue.stuck(), queue.depth(), queue.oldest()) == (0.0, 0, 0.0)
+    task = asyncio.create_task(queue.run(reconcile, workers=1))
+    queue.add("hangs")
+    queue.add("waits")
+    await asyncio.wait_for(begun.wait(), 5)
+    await until(lambda: queue.stuck() > 0.05 and queue.oldest() > 0.05)
+    assert (queue.depth(), queue.busy) == (1, 1)
+    let_go.set()
+    await until(lambda: not queue.busy and not queue.depth())
+    assert (queue.stuck(), queue.oldest()) == (0.0, 0.0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_keys_that_nobody_takes_count_as_stuck() -> None:
+    queue = KeyedQueue()
+    queue.add("a")
+    await until(lambda: queue.stuck() > 0.05)

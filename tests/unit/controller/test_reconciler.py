@@ -6,6 +6,7 @@ hold the same paths against a real API server.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -13,15 +14,16 @@ from typing import Any, cast
 import pytest
 from tests.unit.reconcile.conftest import JOB, LAUNCH, UID
 
-from workflow_runner.cluster import Cluster, ClusterError, Conflict, Forbidden, NotFound, Rejected
+from workflow_runner.cluster import Busy, Cluster, ClusterError, Conflict, Forbidden, NotFound, Rejected
 from workflow_runner.controller.observer import Observer
 from workflow_runner.controller.reconciler import Reconciler
 from workflow_runner.controller.runs import Runs
+from workflow_runner.controller.slots import Slots
+from workflow_runner.controller.sources import Source
 from workflow_runner.controller.stigmer import Destinations
 from workflow_runner.controller.store import Store
 from workflow_runner.controller.validation import Validator
 from workflow_runner.crd import group
-from workflow_runner.launchers.payload import Payload
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2
 from workflow_runner.reconcile.observed import Accepted
 from workflow_runner.reconcile.timestamps import to_text
@@ -38,6 +40,7 @@ class OneExecution:
         self.jobs: dict[str, Json] = {}
         self.calls: list[str] = []
         self.refuse: dict[str, ClusterError] = {}
+        self.config_maps: dict[str, dict[str, str]] = {}
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
@@ -91,6 +94,20 @@ class OneExecution:
     async def list_pods(self, namespace: str, selector: str) -> list[Json]:
         return []
 
+    async def delete_pod(self, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:
+        self._called("delete_pod")
+
+    async def get_config_map(self, namespace: str, name: str) -> dict[str, str]:
+        if name not in self.config_maps:
+            raise NotFound("no such ConfigMap", 404)
+        return self.config_maps[name]
+
+    async def delete_config_map(self, namespace: str, name: str) -> None:
+        self._called("delete_config_map")
+
+    async def last_warning(self, namespace: str, uid: str, reason: str) -> str | None:
+        return None
+
     async def create_event(self, namespace: str, manifest: Json) -> None:
         self._called(f"event {manifest['reason']}")
 
@@ -101,7 +118,7 @@ class Accepts(Validator):
     def __init__(self) -> None:
         pass
 
-    async def check(self, payload: Payload) -> Accepted:
+    async def check(self, source: Source) -> Accepted:
         return Accepted("e2e/hello:1", "sha256:d", "packed")
 
 
@@ -126,12 +143,14 @@ class Operator:
             namespace="operator",
             again=lambda uid, after: self.again.append(uid),
         )
+        self.slots = Slots(changed=lambda runner: None, turn=self.again.append)
         self.reconciler = Reconciler(
             cluster=cluster,
             store=self.store,
             runs=self.runs,
             observer=self.observer,
             destinations=Destinations(cluster),
+            slots=self.slots,
             again=lambda uid, after: self.again.append(uid),
         )
         runner = {"metadata": {"name": "default", "namespace": "ns", "uid": "r", "generation": 1}, "spec": {}}
@@ -151,8 +170,11 @@ def resource(**metadata: Any) -> Json:
 
 
 def running(**metadata: Any) -> Json:
-    status = {"phase": "Running", "jobName": JOB, "attempt": 1, "executionId": UID, "startTime": "2026-11-21T11:00:00Z"}
-    return {**resource(finalizers=[group.FINALIZER], **metadata), "status": {**status, "callback": {"sourceSequence": 3}}}
+    status: Json = {"phase": "Running", "jobName": JOB, "attempt": 1, "executionId": UID, "startTime": "2026-11-21T11:00:00Z"}
+    return {
+        **resource(finalizers=[group.FINALIZER], **metadata),
+        "status": {**status, "specDigest": "sha256:d", "callback": {"sourceSequence": 3}},
+    }
 
 
 def job() -> Json:
@@ -292,3 +314,157 @@ async def test_a_job_of_that_name_that_is_somebody_elses_is_told_and_tried_again
     assert server.resource is not None
     messages = [item["message"] for item in server.resource["status"]["conditions"]]
     assert any("not of this execution" in message for message in messages)
+
+
+class TestSources:
+    def from_config_maps(self) -> Json:
+        spec = {
+            "workflow": {"configMapKeyRef": {"name": "documents", "key": "hello.yaml"}},
+            "inputFrom": {"configMapKeyRef": {"name": "inputs", "key": "a"}},
+        }
+        return {**resource(), "spec": spec}
+
+    async def test_a_missing_config_map_is_named_and_its_coming_launches_the_run(self) -> None:
+        server = OneExecution(self.from_config_maps())
+        operator = Operator(server)
+        await _checked(operator)
+        await operator.look()
+        assert server.resource is not None
+        assert "'documents'" in _message(server.resource, "Accepted")
+        server.config_maps = {"documents": {"hello.yaml": "x"}}
+        operator.observer._missing.clear()
+        await _checked(operator)
+        await operator.look()
+        assert "'inputs'" in _message(server.resource, "Accepted")
+        server.config_maps["inputs"] = {"a": "{}"}
+        operator.observer._missing.clear()
+        await _checked(operator)
+        await operator.look()
+        assert list(server.jobs) == [JOB]
+
+    async def test_a_missing_key_is_named(self) -> None:
+        server = OneExecution(self.from_config_maps())
+        server.config_maps = {"documents": {"other": "x"}}
+        operator = Operator(server)
+        await _checked(operator)
+        await operator.look()
+        assert server.resource is not None
+        assert "'hello.yaml'" in _message(server.resource, "Accepted")
+
+
+class TestLaunchesThatFail:
+    async def test_no_status_names_what_was_not_made_and_it_is_tried_again(self) -> None:
+        server = OneExecution(resource())
+        server.refuse["create_job"] = Forbidden("jobs is forbidden: exceeded quota: small", 403)
+        operator = Operator(server)
+        await _checked(operator)
+        await operator.look()
+        await operator.look()
+        assert server.resource is not None
+        assert "exceeded quota" in _message(server.resource, "Reconciling")
+        assert UID in operator.again
+        del server.refuse["create_job"]
+        await operator.look()
+        operator.reconciler._written_at.clear()
+        await operator.look()
+        assert list(server.jobs) == [JOB]
+        assert "exceeded quota" not in _message(server.resource, "Reconciling")
+
+    async def test_a_lost_job_is_made_again_under_a_new_name_and_once(self) -> None:
+        server = OneExecution(running())
+        assert server.resource is not None
+        server.resource["status"] |= {"runner": {"mode": "Job", "retries": 3}, "launches": 1}
+        operator = Operator(server)
+        await _checked(operator)
+        await operator.look()
+        assert [name for name in server.jobs if name != JOB] == [server.resource["status"]["jobName"]]
+        assert (server.resource["status"]["launches"], server.resource["status"]["failures"]) == (2, 1)
+
+    async def test_killed_between_the_new_job_and_its_status_it_finds_the_job(self) -> None:
+        server = OneExecution(running())
+        assert server.resource is not None
+        server.resource["status"] |= {"runner": {"mode": "Job", "retries": 3}, "launches": 1}
+        operator = Operator(server)
+        server.refuse["write_status"] = Busy("gone", 503)
+        for _ in range(2):
+            with contextlib.suppress(Busy):
+                await _checked(operator)
+        assert len(server.jobs) == 1
+        del server.refuse["write_status"]
+        operator.restart()
+        await _checked(operator)
+        await operator.look()
+        assert len(server.jobs) == 1
+        assert server.resource["status"]["launches"] == 2
+
+
+class TestLine:
+    async def test_one_place_one_run_and_the_next_is_called_when_it_ends(self) -> None:
+        server = OneExecution(resource())
+        operator = Operator(server)
+        limited = {
+            "metadata": {"name": "default", "namespace": "ns", "uid": "r"},
+            "spec": {"limits": {"maxConcurrentExecutions": 1}},
+        }
+        operator.store.see_runner(limited, deleted=False)
+        operator.slots.hold(("ns", "default"), "other", "ns")
+        await _checked(operator)
+        await operator.look()
+        assert server.resource is not None
+        assert (server.resource["status"]["phase"], server.resource["status"]["queuePosition"]) == ("Queued", 1)
+        operator.again.clear()
+        operator.slots.leave("other")
+        assert operator.again == [UID]
+        await operator.look()
+        assert list(server.jobs) == [JOB]
+        assert operator.slots.counts(("ns", "default")) == (1, 0)
+
+    async def test_an_execution_that_goes_leaves_the_line(self) -> None:
+        server = OneExecution(resource())
+        operator = Operator(server)
+        await _checked(operator)
+        await operator.look()
+        assert operator.slots.counts(("ns", "default")) == (1, 0)
+        assert server.resource is not None
+        operator.store.see_execution(server.resource, deleted=True)
+        await operator.reconciler.reconcile(UID)
+        assert operator.slots.counts(("ns", "default")) == (0, 0)
+
+
+async def test_a_new_run_id_runs_again_after_the_end() -> None:
+    server = OneExecution(resource())
+    operator = Operator(server)
+    await _checked(operator)
+    await operator.look()
+    run = operator.runs.get(UID)
+    assert run is not None
+    run.ingest(io_pb2.WorkflowProgressEvent(sequence_number=1, event_type="workflow_completed"), b"1")
+    await operator.look()
+    await operator.look()
+    assert server.resource is not None
+    assert server.resource["status"]["phase"] == "Completed"
+    server.resource["spec"]["runId"] = "two"
+    server.resource["metadata"] |= {"generation": 2, "resourceVersion": "90"}
+    await operator.look()
+    assert server.resource["status"]["phase"] == "Pending"
+    await _checked(operator)
+    await operator.look()
+    assert server.resource["status"]["executionId"] == f"{UID}-two"
+    assert server.resource["status"]["jobName"] in server.jobs
+    assert JOB not in server.jobs
+
+
+async def test_a_definition_changed_under_the_same_run_id_is_told(launched: Operator) -> None:
+    server = launched.server
+    assert server.resource is not None
+    await launched.look()
+    document = {"dsl": "1.0.0", "namespace": "e2e", "name": "hello", "version": "1.0.0"}
+    server.resource["spec"]["workflow"] = {"definition": {"document": document, "do": [{"a": {"set": {}}}]}}
+    server.resource["metadata"] |= {"generation": 2, "resourceVersion": "91"}
+    server.resource["status"]["observedGeneration"] = 1
+    await launched.look()
+    assert _message(server.resource, "SpecChanged")
+
+
+def _message(resource: Json, kind: str) -> str:
+    return next((str(item["message"]) for item in resource["status"]["conditions"] if item["type"] == kind), "")

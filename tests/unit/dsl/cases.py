@@ -100,12 +100,11 @@ DOCUMENT = [
             ),
             (
                 "what is not supported yet",
-                "do: []\ntimeout: {after: PT1S}\nuse: {functions: {}}\nevaluate: {mode: loose}\ninput: {schema: {}}\n",
+                "do: []\nschedule: {after: PT1S}\nuse: {functions: {}}\nevaluate: {mode: loose}\n",
                 [
-                    (3, 1, "property.not-supported-yet", "'timeout' of a workflow"),
+                    (3, 1, "property.not-supported-yet", "'schedule' of a workflow"),
                     (4, 7, "property.not-supported-yet", "'functions' of use"),
                     (5, 18, "property.not-supported-yet", "mode: loose"),
-                    (6, 9, "property.not-supported-yet", "'schema' of input"),
                 ],
             ),
             ("a mode that is none", "do: []\nevaluate: {mode: lose}\n", [(3, 18, "property.bad-value", "strict or loose")]),
@@ -139,10 +138,11 @@ TASKS = _bodies(
         ("a directive as a name", "do:\n  - exit: {set: {x: 1}}\n", [(3, 5, "task.reserved-name", "'exit'")]),
         (
             "tasks that cannot be run yet, and one inside",
-            "do:\n  - a: {fork: {branches: [{b: {run: {shell: {command: ls}}}}]}}\n  - c: {call: grpc, with: {}}\n",
+            "do:\n  - a: {listen: {to: {}}, foreach: {do: [{b: {run: {shell: {command: ls}}}}]}}\n"
+            "  - c: {call: grpc, with: {}}\n",
             [
-                (3, 5, "task.not-supported-yet", "fork is"),
-                (3, 28, "task.not-supported-yet", "run: shell is"),
+                (3, 5, "task.not-supported-yet", "listen is"),
+                (3, 43, "task.not-supported-yet", "run: shell is"),
                 (4, 5, "task.not-supported-yet", "call: grpc is"),
             ],
         ),
@@ -161,7 +161,91 @@ TASKS = _bodies(
             "do:\n  - a: {set: {x: 1}, iff: .x}\n",
             [(3, 22, "property.unknown", "did you mean 'if'?")],
         ),
-        ("a task's timeout", "do:\n  - a: {set: {x: 1}, timeout: t}\n", [(3, 22, "property.not-supported-yet", "a set task")]),
+        (
+            "time limits that are none",
+            "timeout: {afer: PT1S}\nuse: {timeouts: {soon: {after: PT1S}, never: {after: 5}}}\ndo:\n"
+            "  - a: {set: {x: 1}, timeout: son}\n  - b: {set: {x: 1}, timeout: {after: 10s}}\n"
+            "  - c: {set: {x: 1}, timeout: soon}\n",
+            [
+                (2, 10, "property.missing", "a timeout needs 'after'"),
+                (2, 11, "property.unknown", "did you mean 'after'?"),
+                (3, 54, "duration.invalid", "after: a duration is"),
+                (5, 31, "reference.unknown-timeout", "did you mean 'soon'?"),
+                (6, 39, "duration.invalid", "'10s' is not an ISO 8601 duration"),
+            ],
+        ),
+        (
+            "a fork without branches, and one without any",
+            "do:\n  - a: {fork: {compete: 1}}\n  - b: {fork: {branches: [], compete: true}}\n"
+            "  - c: {fork: {branches: {}, brnches: 1}}\n",
+            [
+                (3, 15, "property.missing", "fork needs 'branches'"),
+                (4, 26, "property.bad-value", "a fork needs a branch"),
+                (5, 26, "property.wrong-type", "a list of tasks must be an array"),
+                (5, 30, "property.unknown", "did you mean 'branches'?"),
+            ],
+        ),
+        (
+            "compete that is neither true nor false",
+            "do:\n  - a: {fork: {branches: [{b: {set: {x: 1}}}], compete: 1}}\n",
+            [(3, 57, "property.wrong-type", "compete must be a boolean")],
+        ),
+        (
+            "branches of one name, and one that leads into another",
+            "do:\n  - a:\n      fork:\n        branches:\n          - b: {set: {x: 1}, then: c}\n          - b: {set: {x: 1}}\n"
+            "          - c: {set: {x: 1}, then: end}\n",
+            [
+                (6, 36, "then.unknown-target", "in another list, where `then` cannot go"),
+                (7, 13, "task.duplicate-name", "'b' already"),
+            ],
+        ),
+        (
+            "too many branches",
+            f"do:\n  - a: {{fork: {{branches: [{', '.join(f'b{number}: {{set: {{x: 1}}}}' for number in range(201))}]}}}}\n",
+            [(3, 26, "task.too-many-branches", "201 branches, and at most 200")],
+        ),
+        (
+            "schemas that are none",
+            "input: {schema: {document: {type: objct}}}\noutput: {schema: {format: jsn, document: {}}}\ndo:\n  - a:\n"
+            "      input: {schema: {document: {properties: {n: {pattern: '('}}}}}\n"
+            "      output: {schema: {document: {$ref: 'http://example.com/s'}}}\n"
+            "      export: {schema: {document: {properties: {a: {minimum: x}}}, format: 'json:draft-07'}}\n"
+            "      set: {x: 1}\n",
+            [
+                (2, 35, "schema.invalid", "input.schema is no JSON schema"),
+                (3, 27, "property.bad-value", "format cannot be 'jsn'"),
+                (6, 61, "schema.invalid", "regex"),
+                (7, 35, "schema.invalid", "schemas are not fetched"),
+                (8, 62, "schema.invalid", "number"),
+            ],
+        ),
+        (
+            "schemas with nothing, with too much, of no type, of nowhere",
+            "input: {schema: {format: json}}\noutput: {schema: {document: {}, resource: {endpoint: 'http://a.test/'}}}\ndo:\n"
+            "  - a: {set: {x: 1}, input: {schema: {document: 5}}, output: {schema: {resource: {endpoint: here}}}}\n"
+            " "
+            " - b: {set: {x: 1}, input: {schema: {resource:"
+            " {name: x, endpoint: {uri: 'http://a.test/', authentication: {}}}}}}\n",
+            [
+                (2, 17, "property.bad-value", "either a document or a resource"),
+                (3, 18, "property.bad-value", "either a document or a resource"),
+                (5, 49, "property.wrong-type", "the document of input.schema must be an object"),
+                (5, 93, "endpoint.invalid", "'here' is no endpoint"),
+                (6, 93, "property.not-supported-yet", "'authentication' of an endpoint"),
+            ],
+        ),
+        (
+            "retries that go on for ever without a rest",
+            "use: {retries: {always: {when: .x}}}\ndo:\n"
+            "  - a: {try: [], catch: {retry: {limit: {attempt: {duration: PT1S}}}}}\n"
+            "  - b: {try: [], catch: {retry: always}}\n  - c: {try: [], catch: {retry: {delay: PT0S}}}\n"
+            "  - d: {try: [], catch: {retry: {delay: PT1S}}}\n  - e: {try: [], catch: {retry: {limit: {duration: PT1S}}}}\n",
+            [
+                (4, 26, "task.endless-retry", "repeated at once, for ever"),
+                (5, 26, "task.endless-retry", "repeated at once, for ever"),
+                (6, 26, "task.endless-retry", "repeated at once, for ever"),
+            ],
+        ),
         (
             "a then that leads nowhere",
             "do:\n  - a: {set: {x: 1}, then: d}\n  - b: {do: [{c: {set: {x: 1}, then: a}}]}\n  - dd: {set: {x: 1}}\n",
@@ -256,7 +340,8 @@ TASKS = _bodies(
         ),
         (
             "a call that is none",
-            "do:\n  - a: {call: http}\n  - b:\n      call: http\n      with:\n        method: get it\n        endpoint: ftp://x\n"
+            "do:\n  - a: {call: http}\n  - b:\n      call: http\n      with:\n        method: get it\n"
+            "        endpoint: ftp://x\n"
             "        headers: {'a b': c, d: [1]}\n        query: x\n        output: rawr\n        redirect: 1\n",
             [
                 (3, 8, "property.missing", "a call of http needs 'with'"),

@@ -12,8 +12,8 @@ from tests.unit.dsl.cases import ALL
 ROOT = Path(__file__).parents[3]
 SOURCE = ROOT / "operator" / "workflow_runner"
 _FAMILIES = """
-auth cluster document duration endpoint expression frame input property reference run secret settings sink stigmer switch
-task then variable yaml
+auth cluster document duration endpoint expression frame input property reference run schema secret settings sink snapshot
+stigmer switch task then variable yaml
 """
 _CODE = re.compile(rf"(?:{'|'.join(_FAMILIES.split())})\.[a-z0-9]+(?:-[a-z0-9]+)*")
 _PRINTED = re.compile(rf"workflow-runner: ({_CODE.pattern}): ")
@@ -81,6 +81,7 @@ def test_every_code_about_a_document_has_a_case_with_its_place() -> None:
         "document.too-large",
         "document.too-deep",
         "document.too-many-expressions",
+        "document.too-many-patterns",
         "yaml.not-utf8",
     }  # test_hostile has them, in documents too large for a table
     assert sorted(about_documents - shown - elsewhere) == []

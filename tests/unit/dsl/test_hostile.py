@@ -111,3 +111,16 @@ def test_more_expressions_than_are_compiled_are_refused() -> None:
     with pytest.raises(DocumentErrors) as caught:
         read_document(HEADER + body)
     assert [item.code for item in caught.value.diagnostics] == ["document.too-many-expressions"]
+
+
+def test_too_many_regular_expressions_are_not_all_compiled() -> None:
+    half = ", ".join(f"p{n}: {{pattern: ^x}}" for n in range(250))
+    other = ", ".join(f"^p{n}: {{}}" for n in range(250))
+    body = (
+        f"input: {{schema: {{document: {{properties: {{{half}}}}}}}}}\n"
+        f"output: {{schema: {{document: {{prefixItems: [{{patternProperties: {{{other}%s}}}}]}}}}}}\ndo: []\n"
+    )
+    read_document(HEADER + body % "")
+    with pytest.raises(DocumentErrors) as caught:
+        read_document(HEADER + body % ", ^q: {}")
+    assert [item.code for item in caught.value.diagnostics] == ["document.too-many-patterns"]

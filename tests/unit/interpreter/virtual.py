@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from textwrap import dedent
@@ -17,9 +17,11 @@ from typing import Any, TypeVar
 
 from workflow_runner.dsl.model import Workflow
 from workflow_runner.dsl.templates import Json
+from workflow_runner.expressions import schemas
 from workflow_runner.expressions.documents import read_document
 from workflow_runner.expressions.evaluate import JqRequest
 from workflow_runner.expressions.programs import compile_text, single_value
+from workflow_runner.expressions.schemas import SchemaRequest
 from workflow_runner.interpreter import frame_codec
 from workflow_runner.interpreter.effects import Call, DeadlinePassed
 from workflow_runner.interpreter.events import Event, EventType, TaskCounts
@@ -37,12 +39,12 @@ class Stopped(BaseException):
     """The test stopped the run here, as a dying process would."""
 
 
-class _TimeIsUp(BaseException):
-    """A deadline passed inside the work that it bounds, as a cancellation would tell."""
-
-
 class VirtualEffects:
-    """Implements interpreter.effects.Effects; `stop_at` is the number of the await to stop at, from 0."""
+    """Implements interpreter.effects.Effects; `stop_at` is the number of the await to stop at, from 0.
+
+    Branches take turns at each await. When all of them sleep, time goes on to the first that wakes or to the first
+    deadline; at the same moment those who wake are before deadlines, and outer deadlines before inner ones.
+    """
 
     def __init__(self, answer: Callable[[Call], Json], *, at: datetime = START, stop_at: int | None = None) -> None:
         self.answer = answer
@@ -51,12 +53,19 @@ class VirtualEffects:
         self.calls: list[Call] = []
         self.sleeps: list[float] = []
         self.chance = 0.5
-        self._deadlines: list[datetime] = []
+        self.paused = timedelta(0)
+        self.most_at_once = 1
+        self._awake = 1
+        self._alarms: dict[int, tuple[datetime, bool, Callable[[], None]]] = {}
+        self._number = 0
         self._awaits = 0
         self._stop_at = stop_at
 
     def now(self) -> datetime:
         return self.time
+
+    def clock(self) -> datetime:
+        return self.time - self.paused
 
     def random(self) -> float:
         return self.chance
@@ -65,40 +74,127 @@ class VirtualEffects:
         self.events.append(event)
 
     async def checkpoint(self, frame: WorkflowFrame) -> None:
-        self._pause()
+        await self._pause()
 
     async def sleep(self, until: datetime) -> None:
-        self._pause()
-        self.sleeps.append((until - self.time).total_seconds())
-        if self._deadlines and min(self._deadlines) < until:
-            self.time = min(self._deadlines)
-            raise _TimeIsUp
-        self.time = max(self.time, until)
+        await self._pause()
+        self.sleeps.append((until - self.clock()).total_seconds())
+        if until <= self.clock():
+            return
+        awake = asyncio.get_running_loop().create_future()
 
-    async def within(self, until: datetime, work: Awaitable[T]) -> T:
-        self._deadlines.append(until)
+        def wake() -> None:
+            if not awake.done():
+                self._awake += 1
+                awake.set_result(None)
+
+        alarm = self._alarm(until, wake, deadline=False)
+        self._awake -= 1
+        self._look()
         try:
-            return await work
-        except _TimeIsUp:
-            if self.time < until:
-                raise
-            raise DeadlinePassed from None
+            await awake
+        except asyncio.CancelledError:
+            if not awake.done() or awake.cancelled():
+                self._awake += 1
+            raise
         finally:
-            self._deadlines.remove(until)
+            self._alarms.pop(alarm, None)
+
+    async def within(self, until: datetime, work: Coroutine[Any, Any, T]) -> T:
+        if until <= self.clock():
+            work.close()
+            raise DeadlinePassed
+        passed = False
+
+        def end() -> None:
+            nonlocal passed
+            passed = True
+            task.cancel()
+
+        task = asyncio.create_task(work)
+        alarm = self._alarm(until, end, deadline=True)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task])
+            raise
+        finally:
+            self._alarms.pop(alarm, None)
+        if task.cancelled() and passed:
+            raise DeadlinePassed
+        return task.result()
+
+    async def gather(self, branches: Sequence[Coroutine[Any, Any, None]]) -> None:
+        failures: list[BaseException] = []
+        remaining = len(branches)
+
+        async def run(branch: Coroutine[Any, Any, None]) -> None:
+            nonlocal remaining
+            cancelled = False
+            try:
+                await branch
+            except asyncio.CancelledError:
+                cancelled = True
+                raise
+            except BaseException as error:  # noqa: BLE001 - Stopped, too
+                failures.append(error)
+                for task in tasks:
+                    if task is not asyncio.current_task():
+                        task.cancel()
+            finally:
+                remaining -= 1
+                if remaining:
+                    self._awake -= 1
+                    if not failures and not cancelled:  # else others are still to wake, and end
+                        self._look()
+
+        self._awake += len(branches) - 1
+        self.most_at_once = max(self.most_at_once, self._awake)
+        tasks = [asyncio.create_task(run(branch)) for branch in branches]
+        try:
+            await asyncio.sleep(0)  # so that all have begun
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            raise
+        finally:
+            for branch in branches:
+                branch.close()  # of those that were cancelled before they began
+        if failures:
+            raise failures[0]
 
     async def call(self, request: Call) -> Json:
-        self._pause()
+        await self._pause()
         self.calls.append(request)
         return self.answer(request)
 
-    async def evaluate(self, request: JqRequest) -> Json:
-        self._pause()
+    async def evaluate(self, request: JqRequest | SchemaRequest) -> Json:
+        await self._pause()
+        if isinstance(request, SchemaRequest):
+            return schemas.answer(request)
         return single_value(compile_text(request.program), request.payload)
 
-    def _pause(self) -> None:
+    async def _pause(self) -> None:
         if self._awaits == self._stop_at:
             raise Stopped
         self._awaits += 1
+        await asyncio.sleep(0)
+
+    def _alarm(self, until: datetime, ring: Callable[[], None], *, deadline: bool) -> int:
+        self._number += 1
+        self._alarms[self._number] = (until, deadline, ring)
+        return self._number
+
+    def _look(self) -> None:
+        """Nobody is awake: time goes on."""
+        if self._awake == 0 and self._alarms:
+            number = min(self._alarms, key=lambda number: (*self._alarms[number][:2], number))
+            until, _, ring = self._alarms.pop(number)
+            self.time = max(self.time, until + self.paused)
+            ring()
 
 
 def no_calls(request: Call) -> Json:
@@ -130,6 +226,8 @@ class Story:
     sleeps: list[float]
     counts: TaskCounts
     elapsed: float
+    context: Json
+    most_at_once: int
 
     @property
     def output(self) -> Json:
@@ -174,7 +272,9 @@ def run(text: str | Workflow, input_: Json = None, **options: Any) -> Story:
     frame = WorkflowFrame(raw_input=input_, started_at=START)
     outcome = asyncio.run(_interpret(workflow, frame, effects, chosen))
     elapsed = (effects.time - START).total_seconds()
-    return Story(outcome, effects.events, effects.calls, effects.sleeps, frame.counts, elapsed)
+    return Story(
+        outcome, effects.events, effects.calls, effects.sleeps, frame.counts, elapsed, frame.context, effects.most_at_once
+    )
 
 
 async def _interpret(
@@ -231,17 +331,21 @@ def halves(
     return Halves(first.events, second.events, outcome, state.counts, first.calls + second.calls, second.sleeps)
 
 
-def told(events: list[Event]) -> list[tuple[EventType, str, str, str, int, Json, str]]:
-    """All that events say, for comparing stories."""
-    return [
-        (
-            event.type,
-            event.reference,
-            event.iteration,
-            event.message,
-            event.progress,
-            event.output,
-            str(event.error),
+def told(events: list[Event]) -> dict[str, list[tuple[EventType, str, str, str, int, Json, str]]]:
+    """All that events say, for comparing stories: for each branch apart, since branches go on at their own pace."""
+    stories: dict[str, list[tuple[EventType, str, str, str, int, Json, str]]] = {}
+    for event in events:
+        branch = re.match(r"(.*/fork/branches/\d+)?", event.reference)
+        assert branch is not None
+        stories.setdefault(branch[0], []).append(
+            (
+                event.type,
+                event.reference,
+                event.iteration,
+                event.message,
+                event.progress,
+                event.output,
+                str(event.error),
+            )
         )
-        for event in events
-    ]
+    return stories

@@ -52,10 +52,15 @@ def test_a_compression_bomb_is_not_unpacked() -> None:
 
 
 def test_an_input_that_does_not_fit_is_refused_with_its_size() -> None:
-    noise = random.Random(1).randbytes(200_000).hex()
-    with pytest.raises(InvalidInput, match=r"bytes after compression; at most 131,072") as refusal:
+    noise = random.Random(1).randbytes(900_000).hex()
+    with pytest.raises(InvalidInput, match=r"bytes after compression; at most 1,048,576") as refusal:
         pack(Payload("document: a", noise, "f"))
     assert refusal.value.code == "input.too-large"
+
+
+def test_an_input_that_fits_a_config_map_is_taken() -> None:
+    noise = random.Random(1).randbytes(600_000).hex()
+    assert 131_072 < len(pack(Payload("document: a", noise, "f"))) <= 1_048_576
 
 
 def test_the_order_of_keys_does_not_change_the_digest() -> None:

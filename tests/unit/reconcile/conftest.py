@@ -11,16 +11,16 @@ import pytest
 from workflow_runner.crd import group
 from workflow_runner.crd.execution import WorkflowExecutionSpec
 from workflow_runner.crd.runner import WorkflowRunnerSpec
-from workflow_runner.launchers.job import LaunchSettings, SinkAddress, job_name
+from workflow_runner.launchers.run import LaunchSettings, SinkAddress, workload_name
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2
 from workflow_runner.reconcile.live import LiveRun
-from workflow_runner.reconcile.observed import Accepted, Observed, Runner
+from workflow_runner.reconcile.observed import Accepted, Observed, Runner, Turn
 
 Json = dict[str, Any]
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 UID = "5b0d2c1e-0000-4000-8000-000000000001"
-JOB = job_name("hello", UID, 1)
+JOB = workload_name("hello", UID, "", 1)
 LAUNCH = LaunchSettings("runner:1", "IfNotPresent", SinkAddress("sink.ns.svc:9090", "PEM"), "info")
 
 
@@ -85,6 +85,7 @@ class Builder:
             live=None,
             delivery=None,
             launch=LAUNCH,
+            turn=Turn(granted=True),
         )
         return replace(base, **changes)
 

@@ -146,3 +146,11 @@ json_like = st.recursive(
 @given(error=st.dictionaries(st.sampled_from(["type", "status", "title", "detail", "instance", "code"]), json_like))
 def test_any_error_becomes_one_that_status_takes(error: Json) -> None:
     assert mistakes(bounded_error(error), SCHEMA["properties"]["error"]) == []
+
+
+def test_an_output_that_the_pod_kept_for_its_size_is_told_as_too_large(observed: Builder, live: LiveRun) -> None:
+    live.ingest(event(1, "workflow_started"))
+    live.ingest(event(2, "workflow_completed"), b"", too_large=True)
+    status = ended_status(observed, live)
+    assert "output" not in status
+    assert [item["reason"] for item in status["conditions"] if item["type"] == "OutputLost"] == ["TooLarge"]

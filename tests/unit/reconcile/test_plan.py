@@ -37,7 +37,7 @@ def condition(status: Json, kind: str) -> tuple[str, str, str]:
 class TestLaunch:
     def test_a_valid_execution_is_held_pinned_and_launched_in_this_order(self, observed: Builder) -> None:
         decision = plan(observed())
-        assert kinds(decision) == ["AddFinalizer", "WriteStatus", "BeginRun", "CreateJob"]
+        assert kinds(decision) == ["AddFinalizer", "WriteStatus", "BeginRun", "CreateWorkload"]
         status = written(decision)
         assert status["phase"] == "Pending"
         assert status["specDigest"] == "sha256:abc"
@@ -46,13 +46,13 @@ class TestLaunch:
 
     def test_an_operator_killed_after_the_pin_creates_the_same_job(self, observed: Builder, live: LiveRun) -> None:
         first = plan(observed())
-        [manifest] = [action.manifest for action in first.actions if isinstance(action, act.CreateJob)]
+        [manifest] = [action.manifest for action in first.actions if isinstance(action, act.CreateWorkload)]
         again = plan(observed(status=written(first), metadata={"finalizers": [group.FINALIZER]}, live=live))
-        assert [action.manifest for action in again.actions if isinstance(action, act.CreateJob)] == [manifest]
+        assert [action.manifest for action in again.actions if isinstance(action, act.CreateWorkload)] == [manifest]
         assert "WriteStatus" not in kinds(again)
 
     def test_nothing_is_launched_twice(self, observed: Builder, live: LiveRun) -> None:
-        assert "CreateJob" not in kinds(plan(observed.launched(live, phase="Pending")))
+        assert "CreateWorkload" not in kinds(plan(observed.launched(live, phase="Pending")))
 
     def test_a_missing_runner_is_waited_for(self, observed: Builder) -> None:
         decision = plan(observed(runner=None))
@@ -81,14 +81,14 @@ class TestLaunch:
     def test_a_job_that_cannot_be_created_is_told_and_tried_again(self, observed: Builder) -> None:
         decision = plan(observed(launch_error="exceeded quota"))
         assert "exceeded quota" in condition(written(decision), "Reconciling")[2]
-        assert "CreateJob" in kinds(decision)
+        assert "CreateWorkload" in kinds(decision)
         assert decision.again_after
 
 
 class TestControl:
     def test_paused_before_launch_starts_nothing(self, observed: Builder) -> None:
         decision = plan(observed(spec={"paused": True}))
-        assert "CreateJob" not in kinds(decision)
+        assert "CreateWorkload" not in kinds(decision)
         status = written(decision)
         assert status["phase"] == "Paused"
         assert status["control"]["result"] == "Applied"
@@ -96,7 +96,7 @@ class TestControl:
     def test_a_held_run_is_launched_when_resumed(self, observed: Builder) -> None:
         held = written(plan(observed(spec={"paused": True})))
         decision = plan(observed(status=held, metadata={"generation": 2, "finalizers": [group.FINALIZER]}))
-        assert kinds(decision) == ["WriteStatus", "BeginRun", "CreateJob"]
+        assert kinds(decision) == ["WriteStatus", "BeginRun", "CreateWorkload"]
 
     def test_pause_reaches_a_running_pod(self, observed: Builder, live: LiveRun) -> None:
         live.ingest(event(1, "workflow_started"))
@@ -129,7 +129,7 @@ class TestControl:
 
     def test_a_run_pinned_and_then_paused_before_its_job_is_held(self, observed: Builder, live: LiveRun) -> None:
         pinned = written(plan(observed(launch_error="exceeded quota")))
-        assert "CreateJob" not in kinds(plan(observed(status=pinned, spec={"paused": True}, live=live)))
+        assert "CreateWorkload" not in kinds(plan(observed(status=pinned, spec={"paused": True}, live=live)))
 
     def test_an_early_end_waits_a_moment_for_the_runner_that_was_applied_with_it(self, observed: Builder) -> None:
         young = {"creationTimestamp": "2026-11-21T11:59:59Z"}
@@ -144,11 +144,11 @@ class TestControl:
     def test_a_pod_that_ignores_cancel_is_removed_after_the_grace_period(self, observed: Builder, live: LiveRun) -> None:
         first = written(plan(observed.launched(live, spec={"cancelled": True})))
         late = observed.launched(live, status=first, spec={"cancelled": True}, now=NOW + timedelta(seconds=31))
-        assert kinds(plan(late)) == ["DeleteJob", "EndRun"]
+        assert kinds(plan(late)) == ["DeleteWorkload", "EndRun"]
 
     def test_a_pod_that_never_started_is_not_asked_but_removed(self, observed: Builder, live: LiveRun) -> None:
         waiting = pod({"waiting": {"reason": "ImagePullBackOff"}})
-        assert kinds(plan(observed.launched(live, pod=waiting, spec={"cancelled": True}))) == ["DeleteJob", "EndRun"]
+        assert kinds(plan(observed.launched(live, pod=waiting, spec={"cancelled": True}))) == ["DeleteWorkload", "EndRun"]
 
     def test_cancel_after_the_end_is_refused_not_lost(self, observed: Builder, live: LiveRun) -> None:
         live.ingest(event(1, "workflow_completed"), b"{}")
@@ -269,9 +269,12 @@ class TestEnd:
         assert action.end.error is not None
         assert action.end.error["code"] == "run.out-of-memory"
 
-    def test_a_pod_that_somebody_deleted_is_told_as_gone(self, observed: Builder, live: LiveRun) -> None:
+    @pytest.mark.parametrize("still_there", [True, False])
+    def test_a_pod_that_somebody_deleted_is_told_as_gone(self, observed: Builder, live: LiveRun, still_there: bool) -> None:
         failed = job(conditions=[{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}])
-        [action] = plan(observed.launched(live, pod=None, job=failed)).actions
+        going = pod({"terminated": {"exitCode": 143}})
+        going["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
+        [action] = plan(observed.launched(live, pod=going if still_there else None, job=failed)).actions
         assert isinstance(action, act.EndRun)
         assert action.end.error is not None
         assert action.end.error["code"] == "run.pod-lost"
@@ -305,7 +308,10 @@ class TestEnd:
         assert "WriteStatus" not in kinds(plan(later))
 
     def test_an_ended_run_is_left_alone(self, observed: Builder) -> None:
-        assert plan(observed(status={"phase": "Completed", "jobName": JOB})) == act.Plan()
+        assert (
+            plan(observed(status={"phase": "Completed", "jobName": JOB, "observedGeneration": 1, "conditions": []}))
+            == act.Plan()
+        )
 
 
 class TestDelete:
@@ -319,22 +325,22 @@ class TestDelete:
 
     def test_it_goes_when_the_run_has_ended(self, observed: Builder, live: LiveRun) -> None:
         live.ingest(event(1, "workflow_cancelled"))
-        assert kinds(plan(observed.launched(live, metadata=self.DELETING))) == ["DeleteJob", "RemoveFinalizer", "ForgetRun"]
+        assert kinds(plan(observed.launched(live, metadata=self.DELETING))) == ["CleanUp", "RemoveFinalizer", "ForgetRun"]
 
     def test_it_goes_after_the_grace_period_whatever_happens(self, observed: Builder, live: LiveRun) -> None:
         late = observed.launched(live, metadata=self.DELETING, now=NOW + timedelta(seconds=31))
-        assert kinds(plan(late)) == ["DeleteJob", "EndRun"]
+        assert kinds(plan(late)) == ["DeleteWorkload", "EndRun"]
         live.conclude(End("Cancelled", NOW))
         stuck = observed.launched(
             live, metadata=self.DELETING, delivery=Delivery(0, "down", 1), now=NOW + timedelta(seconds=41)
         )
-        assert kinds(plan(stuck)) == ["DeleteJob", "RemoveFinalizer", "ForgetRun"]
+        assert kinds(plan(stuck)) == ["CleanUp", "RemoveFinalizer", "ForgetRun"]
 
     def test_one_that_was_never_launched_goes_at_once(self, observed: Builder) -> None:
         assert kinds(plan(observed(metadata=self.DELETING))) == ["RemoveFinalizer", "ForgetRun"]
 
     def test_nothing_is_created_for_it(self, observed: Builder) -> None:
-        assert "CreateJob" not in kinds(plan(observed(metadata={"deletionTimestamp": "2026-11-21T12:00:00Z"})))
+        assert "CreateWorkload" not in kinds(plan(observed(metadata={"deletionTimestamp": "2026-11-21T12:00:00Z"})))
 
 
 class TestStatus:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_runner.hosts.buffer import FAILED_BOUND_FACTOR, SUPERSEDED, Buffer
+from workflow_runner.hosts.buffer import FAILED_BOUND_FACTOR, SUPERSEDED, Buffer, Kept
 from workflow_runner.interpreter.events import Event, EventType
 
 NOW = datetime.now(UTC)
@@ -85,6 +85,40 @@ def test_nothing_but_superseded_events_is_lost_whatever_the_watermark_does(
         assert must_stay <= set(kept)
         assert all(number > buffer.delivered for number in kept)
         assert len(kept) <= max(most, len(must_stay))
+
+
+def test_another_buffer_goes_on_with_the_numbers_that_events_had() -> None:
+    first = Buffer(most=10)
+    add(first, *[EventType.TASK_STARTED] * 5, EventType.WORKFLOW_PAUSED)
+    first.forget(3)
+    second = Buffer(most=10, kept=first.kept)
+    assert (second.last, unsent(second)) == (6, [4, 5, 6])
+    second.skip_to(1000)
+    second.skip_to(7)
+    add(second, EventType.WORKFLOW_RESUMED)
+    assert unsent(second) == [4, 5, 6, 1001]
+    second.forget(5)
+    assert (unsent(second), second.kept.last) == ([6, 1001], 1001)
+    second.forget(1001)
+    assert (unsent(second), second.kept) == ([], Kept(1001))
+
+
+def test_what_was_kept_is_bounded_again() -> None:
+    first = Buffer(most=100)
+    add(first, EventType.WORKFLOW_STARTED, *[EventType.TASK_STARTED] * 50)
+    second = Buffer(most=4, kept=first.kept)
+    assert unsent(second) == [1, 49, 50, 51]
+    assert second.last == 51
+
+
+def test_a_gap_of_a_million_numbers_costs_nothing() -> None:
+    buffer = Buffer(most=10)
+    for _ in range(1000):
+        buffer.skip_to(buffer.last + 1_000_000)
+        add(buffer, EventType.TASK_STARTED)
+        assert len(unsent(buffer)) <= 10
+        buffer.forget(buffer.last)
+        buffer.rewind()
 
 
 def test_adding_does_not_slow_down_with_what_is_kept() -> None:

@@ -130,6 +130,22 @@ def test_a_secret_that_begins_with_another_goes_whole() -> None:
     assert telemetry.redact("abcdef-and-more") == telemetry.REDACTED
 
 
+def test_a_secret_goes_in_the_spellings_of_uris() -> None:
+    telemetry.conceal("pass word/ü?&more")
+    for text in ("http://x/pass%20word%2F%C3%BC%3F%26more", "http://x/?q=pass%20word/%C3%BC?&more", "pass word/ü?&more"):
+        assert "word" not in telemetry.redact(text)
+        assert telemetry.conceals(text)
+    assert not telemetry.conceals("http://x/pass")
+
+
+@pytest.mark.parametrize("shown", ["long-val", "long-value-that-is-a-secret-of", "long-value-that-is-a-secret-of-somebody"])
+@pytest.mark.parametrize("cut", ['..."', "...", "…"])
+def test_the_beginning_of_a_secret_at_which_a_message_was_cut_off_goes_too(shown: str, cut: str) -> None:
+    telemetry.conceal("long-value-that-is-a-secret-of-somebody-else")
+    said = f'long ago... string ("{shown}{cut}) cannot be parsed, long-winded as it is...'
+    assert telemetry.redact(said) == said.replace(shown, "[redacted]")
+
+
 def test_the_number_of_concealed_values_is_bounded_and_the_newest_stay() -> None:
     for number in range(telemetry.MOST_SECRETS + 50):
         telemetry.conceal(f"secret-number-{number:05}")
@@ -239,9 +255,18 @@ def test_text_for_people_has_the_fields_the_exception_and_no_secret(capsys: pyte
     assert "ValueError: bad [redacted]" in text
 
 
-@pytest.mark.parametrize("module", ["workflow_runner.telemetry", "workflow_runner.hosts.reporter"])
-def test_a_launched_pod_imports_nothing_heavy(module: str) -> None:
-    heavy = ("structlog", "rich", "pydantic", "kopf", "kubernetes", "aiohttp", "cryptography")
+NOT_A_PODS = ("structlog", "rich", "kopf", "kubernetes", "prometheus_client", "jwt")
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("workflow_runner.telemetry", (*NOT_A_PODS, "pydantic", "aiohttp", "cryptography")),
+        ("workflow_runner.hosts.reporter", (*NOT_A_PODS, "pydantic", "aiohttp", "cryptography")),
+        ("workflow_runner.cli.execute", NOT_A_PODS),
+    ],
+)
+def test_a_launched_pod_imports_nothing_heavy(module: str, heavy: tuple[str, ...]) -> None:
     program = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from workflow_runner.dsl.model import (
     DoTask,
+    ForkTask,
     ForTask,
     HttpCallTask,
     RaiseTask,
@@ -22,6 +23,7 @@ from workflow_runner.interpreter.engine import Runner
 from workflow_runner.interpreter.tasks.call_http import run_call_http
 from workflow_runner.interpreter.tasks.do import run_do
 from workflow_runner.interpreter.tasks.for_each import run_for
+from workflow_runner.interpreter.tasks.fork import run_fork
 from workflow_runner.interpreter.tasks.raise_error import run_raise
 from workflow_runner.interpreter.tasks.set_data import run_set
 from workflow_runner.interpreter.tasks.switch import run_switch
@@ -30,6 +32,7 @@ from workflow_runner.interpreter.tasks.wait import run_wait
 
 RUNNERS: Mapping[type[Task], Runner] = {
     DoTask: run_do,
+    ForkTask: run_fork,
     ForTask: run_for,
     HttpCallTask: run_call_http,
     RaiseTask: run_raise,

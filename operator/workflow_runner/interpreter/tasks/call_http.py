@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-from urllib.parse import quote
-
 from workflow_runner.dsl.model import HttpCallTask
 from workflow_runner.dsl.problems import EXPRESSION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json, Literal, Template
@@ -13,8 +9,7 @@ from workflow_runner.interpreter.dataflow import Scope
 from workflow_runner.interpreter.effects import Call
 from workflow_runner.interpreter.engine import Engine
 from workflow_runner.interpreter.frames import TaskFrame
-
-_VARIABLES = re.compile(r"\{([^{}]*)\}")
+from workflow_runner.interpreter.uris import expand
 
 
 async def run_call_http(engine: Engine, task: HttpCallTask, frame: TaskFrame, scope: Scope) -> Json:
@@ -50,29 +45,6 @@ def _text(what: str, value: Json) -> str:
     if not isinstance(value, str):
         raise _wrong(f"`{what}` must be a string, and its expression gave another kind of value")
     return value
-
-
-def expand(template: str, data: Json) -> str:
-    """Fill a URI template from the top-level properties of `data` (DSL reference, "URI Template").
-
-    Simple string expansion only (RFC 6570, 3.2.2); names are taken verbatim, so `{pet.id}` is the
-    property "pet.id"; one that is missing or null gives nothing. Raises WorkflowFault (`expression`) for
-    a property that is an array or an object.
-    """
-    properties = data if isinstance(data, dict) else {}
-
-    def value(name: str) -> str | None:
-        found = properties.get(name)
-        if isinstance(found, list | dict):
-            raise _wrong(f"the URI template's {{{name}}} must be a string, number, boolean or null")
-        if found is None:
-            return None
-        return quote(found if isinstance(found, str) else json.dumps(found), safe="")
-
-    def expansion(match: re.Match[str]) -> str:
-        return ",".join(text for name in match[1].split(",") if (text := value(name)) is not None)
-
-    return _VARIABLES.sub(expansion, template)
 
 
 def _wrong(detail: str) -> WorkflowFault:

@@ -6,25 +6,25 @@ or swallowed. Where the run is in this is in the frame (Attempts), so that it co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from workflow_runner.dsl.durations import LONGEST
-from workflow_runner.dsl.model import Backoff, Catch, DoTask, ErrorFilter, ForTask, RetryPolicy, Task, TaskList, TryTask
+from workflow_runner.dsl.model import Backoff, Catch, ErrorFilter, RetryPolicy, TryTask
 from workflow_runner.dsl.problems import TIMEOUT, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json
 from workflow_runner.interpreter.dataflow import Scope
 from workflow_runner.interpreter.effects import DeadlinePassed
 from workflow_runner.interpreter.engine import Engine
-from workflow_runner.interpreter.frames import Attempts, ListFrame, Loop, TaskFrame
+from workflow_runner.interpreter.frames import Attempts, ListFrame, TaskFrame
 from workflow_runner.interpreter.moments import later
+from workflow_runner.interpreter.open_tasks import open_tasks
 
 
 async def run_try(engine: Engine, task: TryTask, frame: TaskFrame, scope: Scope) -> Json:
     """The output of the attempt that succeeded, or of the handler; of a swallowed error, the try's input."""
     attempts = frame.state
     if not isinstance(attempts, Attempts):
-        frame.state = attempts = Attempts(first_at=engine.run.effects.now())
+        frame.state = attempts = Attempts(first_at=engine.run.effects.clock())
     while attempts.handler is None:
         if attempts.retry_at is not None:
             await engine.run.effects.sleep(attempts.retry_at)
@@ -49,7 +49,7 @@ async def _attempt(engine: Engine, task: TryTask, frame: TaskFrame, attempts: At
         attempts.deadline = None
         if task.catch.retry is not None and task.catch.retry.attempt_duration is not None:
             longest = await scope.duration(task.catch.retry.attempt_duration, frame.input)
-            attempts.deadline = later(effects.now(), longest)
+            attempts.deadline = later(effects.clock(), longest)
         attempts.body = ListFrame(frame.input)
     work = engine.run_list(task.try_, attempts.body, scope.place())
     try:
@@ -63,7 +63,7 @@ async def _attempt(engine: Engine, task: TryTask, frame: TaskFrame, attempts: At
         problem = Problem.standard(
             TIMEOUT, f"attempt {attempts.attempt} took longer than limit.attempt.duration", instance=task.reference
         )
-        for inner, inner_frame in _open_tasks(task.try_, attempts.body):
+        for inner, inner_frame in open_tasks(task.try_, attempts.body):
             engine.run.failed(inner, inner_frame, problem)
         return problem
     return None
@@ -83,7 +83,9 @@ async def _swallowed(engine: Engine, task: TryTask, frame: TaskFrame, attempts: 
         retry_at = await _next_attempt(engine, catch.retry, frame, attempts, handling)
         if retry_at is not None:
             attempts.retry_at = retry_at
-            message = f"attempt {attempts.attempt + 1} follows at {retry_at.isoformat(timespec='milliseconds')}: {problem}"
+            effects = engine.run.effects
+            moment = effects.now() + (retry_at - effects.clock())
+            message = f"attempt {attempts.attempt + 1} follows at {moment.isoformat(timespec='milliseconds')}: {problem}"
             engine.run.retried(task, frame, problem, message)
             return False
     if catch.do is not None:
@@ -132,7 +134,7 @@ async def _next_attempt(
     if policy.jitter is not None:
         low, high = [await scope.duration(bound, data) for bound in policy.jitter]
         delay += low + (high - low) * engine.run.effects.random()
-    retry_at = later(engine.run.effects.now(), delay)
+    retry_at = later(engine.run.effects.clock(), delay)
     if policy.duration is not None and retry_at > later(attempts.first_at, await scope.duration(policy.duration, data)):
         return None
     return retry_at
@@ -148,22 +150,3 @@ def _backoff(strategy: Backoff, delay: timedelta, failed: int) -> timedelta:
     if delay <= timedelta(0) or factor <= LONGEST / delay:
         return delay * factor
     return LONGEST
-
-
-def _open_tasks(tasks: TaskList, at: ListFrame) -> Iterator[tuple[Task, TaskFrame]]:
-    """The tasks of a list that have begun and not ended, innermost first."""
-    if at.task is None:
-        return
-    task, state = tasks[at.position], at.task.state
-    match task, state:
-        case DoTask(), ListFrame():
-            yield from _open_tasks(task.do, state)
-        case ForTask(), Loop() if state.body is not None:
-            yield from _open_tasks(task.do, state.body)
-        case TryTask(), Attempts() if state.body is not None:
-            yield from _open_tasks(task.try_, state.body)
-        case TryTask(), Attempts() if state.handler is not None and task.catch.do is not None:
-            yield from _open_tasks(task.catch.do, state.handler)
-        case _:
-            pass
-    yield task, at.task

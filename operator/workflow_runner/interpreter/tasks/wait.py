@@ -14,6 +14,6 @@ async def run_wait(engine: Engine, task: WaitTask, frame: TaskFrame, scope: Scop
     """Its input, unchanged. The end is fixed when the wait begins: a continued run waits the rest."""
     if not isinstance(frame.state, Wait):
         duration = await scope.duration(task.duration, frame.input)
-        frame.state = Wait(later(engine.run.effects.now(), duration))
+        frame.state = Wait(later(engine.run.effects.clock(), duration))
     await engine.run.effects.sleep(frame.state.until)
     return frame.input

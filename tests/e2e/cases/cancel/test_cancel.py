@@ -22,7 +22,7 @@ def test_a_running_wait_is_cut_short_and_no_catch_sees_it(stigmer: Stigmer, appl
 def test_it_cannot_be_taken_back(stigmer: Stigmer, applied: Execution) -> None:
     applied.patch(cancelled=True)
     applied.wait_phase("Cancelled")
-    assert "a cancelled execution stays cancelled" in applied.namespace.refusal(
+    assert "a cancelled run stays cancelled" in applied.namespace.refusal(
         {**_identity(applied), "spec": {"workflow": applied.resource["spec"]["workflow"], "cancelled": False}}
     )
 

@@ -9,28 +9,32 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Run(_message.Message):
-    __slots__ = ("execution_uid", "execution_id", "attempt")
+    __slots__ = ("execution_uid", "execution_id", "attempt", "continued")
     EXECUTION_UID_FIELD_NUMBER: _ClassVar[int]
     EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    CONTINUED_FIELD_NUMBER: _ClassVar[int]
     execution_uid: str
     execution_id: str
     attempt: int
-    def __init__(self, execution_uid: _Optional[str] = ..., execution_id: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
+    continued: bool
+    def __init__(self, execution_uid: _Optional[str] = ..., execution_id: _Optional[str] = ..., attempt: _Optional[int] = ..., continued: _Optional[bool] = ...) -> None: ...
 
 class ProgressBatch(_message.Message):
-    __slots__ = ("run", "events", "counts", "control", "output_json")
+    __slots__ = ("run", "events", "counts", "control", "output_json", "output_too_large")
     RUN_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
     CONTROL_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_JSON_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOO_LARGE_FIELD_NUMBER: _ClassVar[int]
     run: Run
     events: _containers.RepeatedCompositeFieldContainer[_io_pb2.WorkflowProgressEvent]
     counts: TaskCounts
     control: ControlResult
     output_json: bytes
-    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_io_pb2.WorkflowProgressEvent, _Mapping]]] = ..., counts: _Optional[_Union[TaskCounts, _Mapping]] = ..., control: _Optional[_Union[ControlResult, _Mapping]] = ..., output_json: _Optional[bytes] = ...) -> None: ...
+    output_too_large: bool
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_io_pb2.WorkflowProgressEvent, _Mapping]]] = ..., counts: _Optional[_Union[TaskCounts, _Mapping]] = ..., control: _Optional[_Union[ControlResult, _Mapping]] = ..., output_json: _Optional[bytes] = ..., output_too_large: _Optional[bool] = ...) -> None: ...
 
 class TaskCounts(_message.Message):
     __slots__ = ("started", "completed", "failed", "skipped", "retried")
@@ -47,14 +51,16 @@ class TaskCounts(_message.Message):
     def __init__(self, started: _Optional[int] = ..., completed: _Optional[int] = ..., failed: _Optional[int] = ..., skipped: _Optional[int] = ..., retried: _Optional[int] = ...) -> None: ...
 
 class ControlResult(_message.Message):
-    __slots__ = ("generation", "result", "reason")
+    __slots__ = ("generation", "result", "reason", "suspendable")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    SUSPENDABLE_FIELD_NUMBER: _ClassVar[int]
     generation: int
     result: str
     reason: str
-    def __init__(self, generation: _Optional[int] = ..., result: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    suspendable: bool
+    def __init__(self, generation: _Optional[int] = ..., result: _Optional[str] = ..., reason: _Optional[str] = ..., suspendable: _Optional[bool] = ...) -> None: ...
 
 class ProgressResponse(_message.Message):
     __slots__ = ("received_sequence",)

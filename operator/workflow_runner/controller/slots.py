@@ -1,0 +1,125 @@
+"""Which executions of a runner may run now: spec.limits.maxConcurrentExecutions. Used by reconciler.py.
+
+Kept in memory and made again from what was listed when the operator starts, but for whose turn was last. The order is that
+of reconcile/line.py. Bounded by the number of executions and their namespaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from workflow_runner.crd.execution import TERMINAL_PHASES
+from workflow_runner.reconcile.line import Waiting, in_order
+from workflow_runner.reconcile.observed import Turn
+
+Json = dict[str, Any]
+RunnerName = tuple[str, str]
+"""(namespace, name) of a WorkflowRunner."""
+
+
+@dataclass(slots=True)
+class _Line:
+    running: dict[str, str] = field(default_factory=dict)
+    """Namespace by uid of what may run."""
+    waiting: dict[str, Waiting] = field(default_factory=dict)
+    limit: int | None = None
+    turns: dict[str, int] = field(default_factory=dict)
+    """The number of each namespace's last turn, from 1."""
+
+    def order(self) -> list[Waiting]:
+        """Who waits, next one first."""
+        return in_order(self.waiting.values(), self.running.values(), self.turns)
+
+
+class Slots:
+    """The runs and the line of every runner. `changed(runner)` is called when its counts are others; `turn(uid)` when
+    an execution's turn has come."""
+
+    def __init__(self, *, changed: Callable[[RunnerName], None], turn: Callable[[str], None]) -> None:
+        self._lines: dict[RunnerName, _Line] = {}
+        self._runner_of: dict[str, RunnerName] = {}
+        self._changed = changed
+        self._turn = turn
+
+    def seed(self, resource: Json, runner: RunnerName | None) -> None:
+        """Takes in an execution as a former operator left it: what runs goes on, what waited keeps its place. `runner`
+        is the one that it names."""
+        status = resource.get("status") or {}
+        snapshot, metadata = status.get("runner"), resource["metadata"]
+        if status.get("phase") in TERMINAL_PHASES or status.get("suspended"):
+            return
+        if snapshot is not None:
+            self.hold((snapshot["namespace"], snapshot["name"]), metadata["uid"], metadata["namespace"])
+        elif status.get("phase") == "Queued" and "queuePosition" in status and runner is not None:
+            self._line(runner).waiting[metadata["uid"]] = waiting_of(resource)
+            self._runner_of[metadata["uid"]] = runner
+
+    def take(self, runner: RunnerName, limit: int | None, execution: Waiting) -> Turn:
+        """Asks for a place; asked again, gives the same answer until something has changed."""
+        line = self._line(runner)
+        if line.limit != limit:
+            line.limit = limit
+            self._call(line)
+        if execution.uid in line.running:
+            return Turn(granted=True)
+        if execution.uid not in line.waiting:
+            self.leave(execution.uid)
+            line.waiting[execution.uid] = execution
+            self._runner_of[execution.uid] = runner
+            self._changed(runner)
+        position = next(index for index, item in enumerate(line.order(), 1) if item.uid == execution.uid)
+        if limit is not None and position > limit - len(line.running):
+            return Turn(granted=False, position=position)
+        del line.waiting[execution.uid]
+        line.running[execution.uid] = execution.namespace
+        line.turns[execution.namespace] = max(line.turns.values(), default=0) + 1
+        return Turn(granted=True)
+
+    def hold(self, runner: RunnerName, uid: str, namespace: str) -> None:
+        """An execution runs, whatever the limit is: one of a former operator, or one that is resumed."""
+        if self._runner_of.get(uid) == runner and uid in self._line(runner).running:
+            return
+        self.leave(uid)
+        self._line(runner).running[uid] = namespace
+        self._runner_of[uid] = runner
+        self._changed(runner)
+
+    def leave(self, uid: str) -> None:
+        """An execution neither runs nor waits any more."""
+        runner = self._runner_of.pop(uid, None)
+        if runner is None:
+            return
+        line = self._lines[runner]
+        line.running.pop(uid, None)
+        line.waiting.pop(uid, None)
+        self._call(line)
+        if not line.running and not line.waiting:
+            del self._lines[runner]
+        self._changed(runner)
+
+    def counts(self, runner: RunnerName) -> tuple[int, int]:
+        """(running, waiting) of a runner."""
+        line = self._lines.get(runner)
+        return (0, 0) if line is None else (len(line.running), len(line.waiting))
+
+    def _line(self, runner: RunnerName) -> _Line:
+        return self._lines.setdefault(runner, _Line())
+
+    def _call(self, line: _Line) -> None:
+        free = len(line.waiting) if line.limit is None else line.limit - len(line.running)
+        if free > 0:
+            for item in line.order()[:free]:
+                self._turn(item.uid)
+
+
+def waiting_of(execution: Json) -> Waiting:
+    """An execution as it stands in line."""
+    metadata = execution["metadata"]
+    return Waiting(metadata["uid"], metadata["namespace"], metadata["name"], metadata.get("creationTimestamp", ""))
+
+
+def name_of(runner: Json) -> RunnerName:
+    """The name of a WorkflowRunner object."""
+    return runner["metadata"]["namespace"], runner["metadata"]["name"]

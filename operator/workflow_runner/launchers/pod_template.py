@@ -1,0 +1,180 @@
+"""The pod of a run: the operator's defaults, under the runner's template, under the execution's, under what is
+the operator's alone. Called by `job.py` and `pod.py`.
+
+The operator's alone are image and arguments, the variables WORKFLOW_RUNNER_* and LOG_LEVEL, its volumes and where
+they are mounted, the restart policy, and everything that keeps a run from having rights: no API token, no root, no
+privileges, a read-only root file system.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workflow_runner.crd import group, pods
+from workflow_runner.launchers.merge import merged, supported
+from workflow_runner.launchers.resources import resources
+from workflow_runner.launchers.run import INPUT_KEY, LaunchedRun, LaunchSettings, labels
+
+Json = dict[str, Any]
+
+TOKEN_SECONDS = 3600
+TERMINATION_GRACE_SECONDS = 30
+USER = 65532
+"""The user and group of the image; nobody's on any node."""
+SECRET_MODE = 0o440
+
+
+def pod_template(settings: LaunchSettings, run: LaunchedRun) -> Json:
+    """{metadata, spec} of the run's pod."""
+    asked = merged(run.runner_template, run.template)
+    metadata, spec = asked["metadata"], asked["spec"]
+    container: Json = next(iter(spec.pop("containers", [])), {})
+    security = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}
+    annotations = dict(metadata.get("annotations") or {})
+    if not run.input_is_stored:
+        annotations[group.ANNOTATION_INPUT] = run.packed
+    return {
+        "metadata": {"labels": {**(metadata.get("labels") or {}), **labels(run)}, "annotations": annotations},
+        "spec": {
+            "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+            **spec,
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {
+                **security,
+                **(spec.get("securityContext") or {}),
+                "runAsNonRoot": True,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [_container(settings, run, container)],
+            "volumes": [
+                *(volume for volume in spec.get("volumes") or [] if volume.get("name") not in pods.OWN_VOLUMES),
+                *_volumes(run),
+            ],
+        },
+    }
+
+
+def _container(settings: LaunchSettings, run: LaunchedRun, asked: Json) -> Json:
+    defaults = {
+        "requests": {"cpu": settings.cpu_request, "memory": settings.memory_request},
+        "limits": {"memory": settings.memory_limit},
+    }
+    mounts = [mount for mount in asked.get("volumeMounts") or [] if not _is_own_mount(mount)]
+    return {
+        **({"envFrom": asked["envFrom"]} if asked.get("envFrom") else {}),
+        "name": pods.CONTAINER,
+        "image": settings.image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "args": ["execute", f"--input-file={pods.INPUT_FOLDER}/{INPUT_KEY}", f"--digest={run.digest}"],
+        "env": _environment(settings, run, asked.get("env") or []),
+        "resources": resources(defaults, asked.get("resources") or {}),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [*mounts, *_mounts(run)],
+    }
+
+
+def _is_own_mount(mount: Json) -> bool:
+    return mount.get("name") in pods.OWN_VOLUMES or pods.is_own_folder(str(mount.get("mountPath")))
+
+
+def _environment(settings: LaunchSettings, run: LaunchedRun, asked: list[Json]) -> list[Json]:
+    """The execution's variables, the runner's, the operator's. Kubernetes resolves `$(NAME)` from those that come
+    before: what an execution says stands first, and is taken literally, so that it can quote nobody else's."""
+    execution = {str(entry.get("name")): _literal(entry) for entry in (*_variables(run.template), *run.env)}
+    runner = {str(entry.get("name")): entry for entry in asked if str(entry.get("name")) not in execution}
+    others = [entry for name, entry in (execution | runner).items() if not name.startswith(pods.OWN_VARIABLES)]
+    return [*others, *_own_variables(settings, run)]
+
+
+def _variables(template: Json | None) -> list[Json]:
+    containers = supported(template or {})["spec"].get("containers") or [{}]
+    result: list[Json] = containers[0].get("env") or []
+    return result
+
+
+def _literal(entry: Json) -> Json:
+    value = entry.get("value")
+    return {**entry, "value": value.replace("$", "$$")} if isinstance(value, str) and "$" in value else entry
+
+
+def _own_variables(settings: LaunchSettings, run: LaunchedRun) -> list[Json]:
+    variables = {
+        "WORKFLOW_RUNNER_EXECUTION_UID": run.uid,
+        "WORKFLOW_RUNNER_EXECUTION_ID": run.execution_id,
+        "WORKFLOW_RUNNER_RUN_ID": run.run_id,
+        "WORKFLOW_RUNNER_ATTEMPT": str(run.attempt),
+        "WORKFLOW_RUNNER_WORKFLOW_NAME": run.workflow,
+        "WORKFLOW_RUNNER_SINK_ENDPOINT": settings.sink.endpoint,
+        "WORKFLOW_RUNNER_SINK_CA": settings.sink.ca_pem,
+        "WORKFLOW_RUNNER_SINK_TOKEN_FILE": f"{pods.TOKEN_FOLDER}/token",
+        "LOG_LEVEL": settings.log_level,
+    }
+    if run.timeout_seconds is not None:
+        variables["WORKFLOW_RUNNER_TIMEOUT_SECONDS"] = f"{run.timeout_seconds:.3f}".rstrip("0").rstrip(".")
+    if run.secrets:
+        variables["WORKFLOW_RUNNER_SECRETS_FOLDER"] = pods.SECRETS_FOLDER
+    if run.snapshot_claim:
+        variables["WORKFLOW_RUNNER_SNAPSHOT_FOLDER"] = pods.SNAPSHOT_FOLDER
+    return [{"name": name, "value": value} for name, value in variables.items()]
+
+
+def _mounts(run: LaunchedRun) -> list[Json]:
+    mounts: list[Json] = [
+        {"name": pods.INPUT, "mountPath": pods.INPUT_FOLDER, "readOnly": True},
+        {"name": pods.TOKEN, "mountPath": pods.TOKEN_FOLDER, "readOnly": True},
+        {"name": pods.TMP, "mountPath": pods.TMP_FOLDER},
+    ]
+    if run.secrets:
+        mounts.append({"name": pods.SECRETS, "mountPath": pods.SECRETS_FOLDER, "readOnly": True})
+    if run.snapshot_claim:
+        mounts.append({"name": pods.SNAPSHOTS, "mountPath": pods.SNAPSHOT_FOLDER, "subPath": run.execution_id})
+    return mounts
+
+
+def _volumes(run: LaunchedRun) -> list[Json]:
+    volumes: list[Json] = [
+        {"name": pods.INPUT, **_input(run)},
+        {
+            "name": pods.TOKEN,
+            "projected": {
+                "sources": [
+                    {
+                        "serviceAccountToken": {
+                            "audience": group.SINK_AUDIENCE,
+                            "expirationSeconds": TOKEN_SECONDS,
+                            "path": "token",
+                        }
+                    }
+                ]
+            },
+        },
+        {"name": pods.TMP, "emptyDir": {"sizeLimit": "64Mi"}},
+    ]
+    if run.secrets:
+        volumes.append({"name": pods.SECRETS, "projected": {"defaultMode": SECRET_MODE, "sources": _secret_sources(run)}})
+    if run.snapshot_claim:
+        volumes.append({"name": pods.SNAPSHOTS, "persistentVolumeClaim": {"claimName": run.snapshot_claim}})
+    return volumes
+
+
+def _input(run: LaunchedRun) -> Json:
+    if run.input_is_stored:
+        return {"configMap": {"name": run.workload, "items": [{"key": INPUT_KEY, "path": INPUT_KEY}]}}
+    annotation = {"fieldPath": f"metadata.annotations['{group.ANNOTATION_INPUT}']"}
+    return {"downwardAPI": {"items": [{"path": INPUT_KEY, "fieldRef": annotation}]}}
+
+
+def _secret_sources(run: LaunchedRun) -> list[Json]:
+    """One source a Secret, each key under the name that the workflow knows."""
+    items: dict[str, list[Json]] = {}
+    for name, (secret, key) in sorted(run.secrets.items()):
+        items.setdefault(secret, []).append({"key": key, "path": name})
+    return [{"secret": {"name": secret, "items": entries}} for secret, entries in items.items()]

@@ -1,0 +1,163 @@
+"""Policies for a launched run: pass on what the spec asks for, show what the run tells, notice its end.
+
+Called by execution.plan; `stop` also for a resource that is being deleted.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from workflow_runner.crd.durations import seconds
+from workflow_runner.reconcile.actions import Action, DeleteWorkload, EndRun, Plan, SetDesired, WriteStatus
+from workflow_runner.reconcile.bounds import fitted
+from workflow_runner.reconcile.decisions import launched, phase_event, until_next_write
+from workflow_runner.reconcile.launching import relaunch
+from workflow_runner.reconcile.live import Desired, End, LiveRun
+from workflow_runner.reconcile.observed import Observed
+from workflow_runner.reconcile.pod_trouble import refusal, trouble
+from workflow_runner.reconcile.run_end import Lost, run_end, timed_out
+from workflow_runner.reconcile.status import IN_PROGRESS, desired_of, followed, in_progress, requested_at
+from workflow_runner.reconcile.timestamps import from_text
+
+CANCEL_GRACE = timedelta(seconds=30)
+"""How long a run has to end by itself once cancelled, before its workload is removed, where the spec does not say."""
+TIMEOUT_MARGIN = timedelta(seconds=15)
+"""A pod ends a run that takes too long itself, and better; this much later the operator does."""
+RUNNING_BEFORE_WRITE = timedelta(milliseconds=150)
+"""How long a run runs before status says so: what is over by then is told by its end, in one write."""
+HELD_UP_RETRY = 10.0
+
+
+def follow(o: Observed) -> Plan | None:
+    """A launched run."""
+    if o.live is None or not launched(o):
+        return None
+    desired = desired_of(o)
+    again: float | None = None
+    if desired.state == "Cancel":
+        halt = stop(o, desired.reason)
+        if any(isinstance(action, EndRun) for action in halt.actions):
+            return halt
+        again = halt.again_after
+    else:
+        over = _over(o, o.live)
+        if over is not None:
+            return over
+        again = _until_timeout(o, o.live)
+    return _show(o, o.live, desired, again)
+
+
+def _over(o: Observed, live: LiveRun) -> Plan | None:
+    """What follows from the workload's end, or from a time that has passed; None while the run may go on."""
+    end = run_end(o.mode, o.job, o.pod, o.now)
+    if isinstance(end, Lost):
+        failures = (o.status.get("failures") or 0) + (1 if end.counts else 0)
+        if failures > o.snapshot.get("retries", 0):
+            return Plan((EndRun(end.end),))
+        status = in_progress(o, "Pending" if not live.paused else "Paused")
+        if failures:
+            status["failures"] = failures
+        return relaunch(o, status, lost=end.end)
+    if end is not None:
+        return Plan((EndRun(end),))
+    left = _until_timeout(o, live)
+    if left is not None and left <= 0:
+        return Plan((*_removed(o), EndRun(timed_out(o.now, o.snapshot["timeout"]))))
+    return None
+
+
+def _until_timeout(o: Observed, live: LiveRun) -> float | None:
+    """Seconds until the operator ends a run that outlasts its time; None where nothing limits it, or it is held."""
+    if not o.snapshot.get("timeout") or live.paused:
+        return None
+    begin = live.start or (from_text(o.workload["metadata"]["creationTimestamp"]) if _is_dated(o) and o.workload else o.now)
+    limit = timedelta(seconds=seconds(o.snapshot["timeout"]) + live.paused_seconds) + TIMEOUT_MARGIN
+    return (begin + limit - o.now).total_seconds()
+
+
+def _is_dated(o: Observed) -> bool:
+    return o.workload is not None and "creationTimestamp" in o.workload["metadata"]
+
+
+def _show(o: Observed, live: LiveRun, desired: Desired, again: float | None) -> Plan:
+    """Status as it is now, written as often as it may be."""
+    phase = "Paused" if live.paused else "Running" if live.start is not None else "Pending"
+    why = _trouble(o) if phase == "Pending" else None
+    status = in_progress(o, phase) if why is None else in_progress(o, phase, reason=why[0], message=why[1])
+    if o.held_up:
+        again = min(again or HELD_UP_RETRY, HELD_UP_RETRY)
+    status = followed(o, live, status)
+    tell: tuple[Action, ...] = (SetDesired(desired),) if desired != live.desired else ()
+    if _may_be_suspended(o, live, desired):
+        status["suspended"] = True
+    status = fitted(status)
+    changed = (
+        phase != o.status.get("phase")
+        or any(status.get(key) != o.status.get(key) for key in ("control", "suspended"))
+        or live.urgent
+    )
+    if phase == "Running" != o.status.get("phase") and live.start is not None:
+        just_begun = RUNNING_BEFORE_WRITE - (o.now - live.start)
+        if timedelta() < just_begun <= RUNNING_BEFORE_WRITE:
+            return Plan(tell, again_after=just_begun.total_seconds())
+    if status == o.status:
+        return Plan(tell, again_after=again)
+    wait = 0.0 if changed else until_next_write(o)
+    if wait > 0:
+        return Plan(tell, again_after=min(wait, again) if again is not None else wait)
+    event: tuple[Action, ...] = ()
+    if phase != o.status.get("phase") and phase != "Pending":
+        resumed = o.status.get("phase") == "Paused"
+        event = (phase_event(o, "Resumed" if resumed else phase, IN_PROGRESS[phase]),)
+    return Plan((*tell, WriteStatus(status), *event), again_after=again)
+
+
+def _trouble(o: Observed) -> tuple[str, str] | None:
+    known = trouble(o.pod)
+    if known is not None or not o.held_up:
+        return known
+    return refusal(o.held_up, "pod") if o.pod is None else ("VolumesNotReady", f"The pod waits: {o.held_up[:1000]}")
+
+
+def _may_be_suspended(o: Observed, live: LiveRun, desired: Desired) -> bool:
+    """Whether a paused run's state is on disk, so that its pod is not needed."""
+    answer = live.answer
+    return (
+        desired.state == "Pause"
+        and live.paused
+        and answer is not None
+        and answer.suspendable
+        and answer.generation >= desired.generation
+        and "snapshots" in o.snapshot
+    )
+
+
+def stop(o: Observed, reason: str) -> Plan:
+    """Cancel a launched run: ask, and after the grace period take its workload away."""
+    end = run_end(o.mode, o.job, o.pod, o.now)
+    if isinstance(end, End):
+        return Plan((EndRun(end),))
+    waited, grace = o.now - requested_at(o), _grace(o)
+    if end is None and waited < grace and not o.suspended and _container_may_answer(o):
+        return Plan((SetDesired(desired_of(o)),), again_after=(grace - waited).total_seconds())
+    return Plan((*_removed(o), EndRun(End("Cancelled", o.now, reason))))
+
+
+def _grace(o: Observed) -> timedelta:
+    cancellation = o.spec.cancellation
+    if cancellation is None or not o.spec.cancelled:
+        return CANCEL_GRACE
+    if cancellation.mode == "Force":
+        return timedelta()
+    return CANCEL_GRACE if cancellation.grace_period is None else timedelta(seconds=seconds(cancellation.grace_period))
+
+
+def _removed(o: Observed) -> tuple[Action, ...]:
+    """The workload taken away from a run that is not asked any more: its container has a second."""
+    return () if o.workload is None else (DeleteWorkload(o.mode, o.workload["metadata"]["name"], at_once=True),)
+
+
+def _container_may_answer(o: Observed) -> bool:
+    """False while the pod's container has not been started: there is nobody to ask."""
+    statuses = ((o.pod or {}).get("status") or {}).get("containerStatuses") or []
+    return any(set(status.get("state") or {}) & {"running", "terminated"} for status in statuses)

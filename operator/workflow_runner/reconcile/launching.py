@@ -1,0 +1,158 @@
+"""Policies that start a workload: the first launch, a further one, and the return from a suspended pause.
+
+Called by execution.plan; `relaunch` by following.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workflow_runner.crd.durations import seconds
+from workflow_runner.launchers.job import build_job
+from workflow_runner.launchers.pod import build_pod
+from workflow_runner.launchers.run import LaunchedRun, build_input, workload_name
+from workflow_runner.reconcile.actions import (
+    Action,
+    BeginRun,
+    CreateInput,
+    CreateWorkload,
+    DeleteWorkload,
+    EndRun,
+    Plan,
+    SuspendJob,
+    WriteStatus,
+)
+from workflow_runner.reconcile.allowed import not_allowed
+from workflow_runner.reconcile.decisions import WARNING, launched, phase_event, with_finalizer, written
+from workflow_runner.reconcile.live import End
+from workflow_runner.reconcile.observed import Accepted, Missing, Observed
+from workflow_runner.reconcile.pod_trouble import refusal
+from workflow_runner.reconcile.run_end import input_changed
+from workflow_runner.reconcile.status import desired_of, followed, in_progress, pinned, workload_field
+
+Json = dict[str, Any]
+
+LAUNCH_RETRY = 5.0
+STOPPING_RETRY = 2.0
+
+
+def launch(o: Observed) -> Plan | None:
+    """Pin what is run, then start it; the pin comes first, so that a restart finds the same workload."""
+    if launched(o) or o.runner is None or not isinstance(o.checked, Accepted):
+        return None
+    launches = o.status.get("launches") or 1
+    name = workload_name(o.metadata["name"], o.uid, o.run_id, launches)
+    if o.launch_error:
+        reason, message = refusal(o.launch_error, o.mode)
+        status = in_progress(o, "Pending", reason=reason, message=message)
+    else:
+        status = in_progress(o, "Pending")
+    status |= pinned(o, o.runner, o.checked, workload=name, launches=launches)
+    pin = written(o, status)
+    begin: tuple[Action, ...] = () if o.live is not None else (BeginRun(o.execution_id, status["attempt"]),)
+    again = LAUNCH_RETRY if o.launch_error else None
+    decision = Plan((*pin.actions, *begin, *_start(o, o.checked, launches, status["runner"])), again_after=again)
+    return with_finalizer(o, decision)
+
+
+def given_back(o: Observed) -> Plan | None:
+    """A paused run whose machine was given back: take the pod away, and bring it back when the run is resumed."""
+    if not o.suspended or o.live is None or o.live.end is not None:
+        return None
+    desired = desired_of(o)
+    if desired.state == "Cancel":
+        return None
+    if desired.state == "Pause":
+        away = _taken_away(o)
+        status = followed(o, o.live, in_progress(o, "Paused"))
+        shown = written(o, status)
+        return Plan((*away, *shown.actions))
+    status = {key: value for key, value in in_progress(o, "Paused").items() if key != "suspended"}
+    if o.mode == "Job" and o.job is not None:
+        return Plan((SuspendJob(o.job["metadata"]["name"], suspend=False), WriteStatus(followed(o, o.live, status))))
+    if o.pod is not None and not _is_over(o.pod):
+        return Plan(again_after=STOPPING_RETRY)  # two pods must not write the same snapshots
+    return relaunch(o, status)
+
+
+def _taken_away(o: Observed) -> tuple[Action, ...]:
+    if o.mode == "Pod":
+        gone = o.pod is None or o.pod["metadata"].get("deletionTimestamp") or _is_over(o.pod)
+        return () if gone or o.pod is None else (DeleteWorkload("Pod", o.pod["metadata"]["name"]),)
+    if o.job is None or (o.job.get("spec") or {}).get("suspend"):
+        return ()
+    return (SuspendJob(o.job["metadata"]["name"], suspend=True),)
+
+
+def _is_over(pod: Json) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def relaunch(o: Observed, status: Json, *, lost: End | None = None) -> Plan:
+    """Starts a further workload under the pin of the first. The workload comes before the status that names it: an
+    operator killed in between makes the same one again, and finds it there. `lost` is why, where something went wrong."""
+    if isinstance(o.checked, Missing):
+        return _held_up(o, status, o.checked.reason, o.checked.message)
+    if not isinstance(o.checked, Accepted):
+        return Plan()  # the document is being read again
+    refusals = _refusals(o)
+    if refusals:
+        return _held_up(o, status, "NotAllowed", refusals)
+    if o.checked.digest != o.status.get("specDigest"):
+        return Plan((EndRun(input_changed(o.now)),))
+    launches = (o.status.get("launches") or 1) + 1
+    if o.launch_error:
+        reason, message = refusal(o.launch_error, o.mode)
+        shown = _held_up(o, status, reason, message)
+        return Plan((*shown.actions, *_start(o, o.checked, launches, o.snapshot)), again_after=LAUNCH_RETRY)
+    status = followed(o, _live(o), status)
+    status["launches"] = launches
+    status[workload_field(o)] = workload_name(o.metadata["name"], o.uid, o.run_id, launches)
+    told: tuple[Action, ...] = ()
+    if lost is not None:
+        told = (phase_event(o, "Relaunched", f"The run is launched again: {lost.message}", WARNING),)
+    return Plan((*_start(o, o.checked, launches, o.snapshot), WriteStatus(status), *told))
+
+
+def _held_up(o: Observed, status: Json, reason: str, message: str) -> Plan:
+    return written(o, followed(o, _live(o), in_progress(o, status["phase"], reason=reason, message=message)))
+
+
+def _refusals(o: Observed) -> str:
+    """What the runner does not allow any more; the template may have been changed since the first launch."""
+    if o.runner is not None:
+        return "\n".join(not_allowed(o.spec, o.namespace, o.runner, o.operator_namespace))
+    return "spec.template needs the runner's permission, and the runner is gone" if o.spec.template is not None else ""
+
+
+def _live(o: Observed) -> Any:
+    assert o.live is not None  # noqa: S101 - a run that is launched again is live; says so to the type checker
+    return o.live
+
+
+def _start(o: Observed, accepted: Accepted, launches: int, snapshot: Json) -> tuple[Action, ...]:
+    run = LaunchedRun(
+        name=o.metadata["name"],
+        namespace=o.namespace,
+        uid=o.uid,
+        run_id=o.run_id,
+        execution_id=o.execution_id,
+        attempt=launches,
+        workflow=accepted.workflow_name,
+        digest=accepted.digest,
+        packed=accepted.packed,
+        runner_template=snapshot.get("template"),
+        template=_plain(o.spec.template),
+        env=tuple(item.model_dump(by_alias=True, exclude_none=True) for item in o.spec.env or []),
+        secrets={name: (item.secret_key_ref.name, item.secret_key_ref.key) for name, item in (o.spec.secrets or {}).items()},
+        timeout_seconds=seconds(snapshot["timeout"]) if snapshot.get("timeout") else None,
+        retries=snapshot.get("retries", 0),
+        snapshot_claim=(snapshot.get("snapshots") or {}).get("persistentVolumeClaim", {}).get("claimName"),
+    )
+    stored = build_input(run)
+    build = build_pod if o.mode == "Pod" else build_job
+    return (*((CreateInput(stored),) if stored is not None else ()), CreateWorkload(build(o.launch, run)))
+
+
+def _plain(template: Any) -> Json | None:
+    return None if template is None else template.model_dump(by_alias=True, exclude_none=True)

@@ -1,0 +1,30 @@
+"""For all tests: whatever they logged or printed holds no secret (tests/canaries.py), or the session fails."""
+
+from __future__ import annotations
+
+import pytest
+from tests import canaries
+
+_leaks: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Looks through what a test wrote; with xdist the main process is told of every worker's reports."""
+    if report.passed:  # a failed test may print what it compares, and fails anyway
+        for name, text in report.sections:
+            _leaks.extend(f"{report.nodeid}: {name}: {what}" for what in canaries.found_in(text))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fails a session in which a secret was seen."""
+    if _leaks and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says where."""
+    if _leaks:
+        terminalreporter.section("secrets in what tests wrote", red=True)
+        for leak in sorted(set(_leaks)):
+            terminalreporter.line(leak)

@@ -1,0 +1,140 @@
+"""With a volume for its checkpoints a run outlives its pod, and gives the machine back while it is paused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.cluster import Cluster
+from tests.e2e.harness import http_server, node
+from tests.e2e.harness.http_server import HttpServer
+from tests.e2e.harness.kube import Execution, Namespace, manifest_of
+from tests.e2e.harness.operator import Operator
+from tests.e2e.harness.stigmer import Stigmer
+from tests.e2e.harness.waiting import wait_for
+
+Json = dict[str, Any]
+
+PASSES = list(range(12))
+TASKS = 3 * len(PASSES) + 1
+
+
+@pytest.fixture
+def server(cluster: Cluster) -> Iterator[HttpServer]:
+    with http_server.running(cluster) as server:
+        yield server
+
+
+@pytest.fixture
+def claim(cluster: Cluster, namespace: Namespace, case: Path) -> Iterator[str]:
+    """The name of a claim in the namespace, with a volume that is a folder of the node."""
+    [machine] = namespace.list("nodes", "-l", "node-role.kubernetes.io/control-plane")
+    claim = manifest_of(case / "claim.yaml", volumeName=namespace.name)
+    with node.folder(cluster) as path:
+        namespace.apply(_volume(namespace, claim["metadata"]["name"], path, machine))
+        try:
+            namespace.apply(claim)
+            yield claim["metadata"]["name"]
+        finally:
+            cluster.kubectl("delete", "persistentvolume", namespace.name, "--wait=false")
+
+
+@pytest.fixture
+def execution(stigmer: Stigmer, namespace: Namespace, claim: str, server: HttpServer, case: Path) -> Execution:
+    """A run at work, under a runner with snapshots."""
+    stigmer.lend_key(namespace)
+    namespace.apply(
+        {
+            "apiVersion": "workflowrunner.stigmer.ai/v1",
+            "kind": "WorkflowRunner",
+            "metadata": {"name": "default"},
+            "spec": {"stigmer": stigmer.spec, "snapshots": {"persistentVolumeClaim": {"claimName": claim}}},
+        }
+    )
+    return namespace.start(case / "execution.yaml", input={"server": server.address})
+
+
+def test_a_killed_pod_goes_on_at_its_last_checkpoint(
+    cluster: Cluster, stigmer: Stigmer, execution: Execution, server: HttpServer
+) -> None:
+    wait_for(lambda: len(server.asked), lambda asked: asked >= 4, what="four calls were made")
+    first = execution.running_pod()
+    node.signal_pod(cluster, first, "KILL")
+    status = execution.wait_phase("Completed", seconds=90)
+    assert status["podName"] != first["metadata"]["name"]
+    assert (status["output"]["total"], status["taskCounts"]["completed"]) == (sum(PASSES), TASKS)
+    numbers = [int(path.removeprefix("/")) for path in server.asked]
+    assert sorted(set(numbers)) == PASSES
+    assert len(numbers) <= len(PASSES) + 1, f"only the call that was under way may be made again: {numbers}"
+    assert (status["attempt"], status["launches"]) == (1, 1)
+    events = stigmer.told(status["executionId"], "workflow_completed")
+    assert [event["eventType"] for event in events].count("workflow_started") == 1
+
+
+@pytest.mark.parametrize("operator_is", ["there-all-the-time", "killed-meanwhile"])
+def test_a_paused_run_gives_its_machine_back(
+    stigmer: Stigmer, operator: Operator, execution: Execution, server: HttpServer, operator_is: str
+) -> None:
+    paused = _suspended(execution, server)
+    asked = list(server.asked)
+    runner = execution.namespace.wait(
+        "wfr", "default", lambda found: found["status"]["activeExecutions"] == 0, "a suspended run takes no place"
+    )
+    assert runner["status"]["queuedExecutions"] == 0
+    if operator_is == "killed-meanwhile":
+        operator.kill()
+        operator.wait_ready()
+    assert execution.status["phase"] == "Paused"
+    assert (server.asked, execution.pods()) == (asked, [])
+
+    execution.patch(paused=False)
+    status = execution.wait_phase("Completed")
+    assert (status["output"]["total"], status["taskCounts"]["completed"]) == (sum(PASSES), TASKS)
+    assert [int(path.removeprefix("/")) for path in server.asked] == PASSES, "no call is made twice"
+    assert (status["jobName"], status["attempt"]) == (paused["jobName"], 1)
+    assert "suspended" not in status
+    events = [event["eventType"] for event in stigmer.told(status["executionId"], "workflow_completed")]
+    steps = [kind for kind in events if kind.startswith("workflow_")]
+    assert [steps.count(kind) for kind in ("workflow_started", "workflow_paused", "workflow_resumed")] == [1, 1, 1]
+    assert steps[-1] == "workflow_completed"
+
+
+def test_a_suspended_run_can_be_cancelled(stigmer: Stigmer, execution: Execution, server: HttpServer) -> None:
+    _suspended(execution, server)
+    execution.patch(cancelled=True)
+    status = execution.wait_phase("Cancelled")
+    wait_for(execution.jobs, lambda jobs: not jobs, what="the Job is gone")
+    assert stigmer.told(status["executionId"], "workflow_cancelled")[-1]["eventType"] == "workflow_cancelled"
+    assert execution.pods() == []
+
+
+def _suspended(execution: Execution, server: HttpServer) -> Json:
+    """Pauses the run in its middle; its status, once it has no pod."""
+    wait_for(lambda: len(server.asked), lambda asked: asked >= 3, what="three calls were made")
+    execution.patch(paused=True)
+    execution.wait_phase("Paused")
+    status = execution.wait(lambda status: status.get("suspended"), "it is suspended")
+    [job] = execution.jobs()
+    assert job["spec"]["suspend"] is True
+    wait_for(execution.pods, lambda pods: not pods, what="the pod is gone")
+    return status
+
+
+def _volume(namespace: Namespace, claim: str, path: str, machine: Json) -> Json:
+    host = machine["metadata"]["labels"]["kubernetes.io/hostname"]
+    terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [host]}]}]
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": namespace.name},
+        "spec": {
+            "capacity": {"storage": "64Mi"},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "claimRef": {"namespace": namespace.name, "name": claim},
+            "local": {"path": path},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
+        },
+    }

@@ -1,0 +1,265 @@
+"""What the chart renders with one set of values and another, with the pinned Helm and no cluster.
+
+tests/e2e/cases/manifests holds the same manifests against a real API server.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+from tests.e2e.cluster import CommandFailed, tool
+from tests.e2e.cluster.shell import run
+from tools.manifests import CHART, rendered
+
+from workflow_runner.crd.runner import WorkflowRunnerSpec
+from workflow_runner.launchers.run import LaunchedRun, labels
+from workflow_runner.server.metrics import Metrics
+from workflow_runner.settings import operator_settings
+
+Json = dict[str, Any]
+
+SECRET = {"name": "stigmer-key", "key": "api-key"}
+EVERYTHING: Json = {
+    "global": {"imagePullSecrets": [{"name": "from-above"}]},
+    "image": {"digest": "sha256:" + "0" * 64},
+    "imagePullSecrets": [{"name": "own"}],
+    "logLevel": "trace",
+    "runners": {
+        "default": {
+            "stigmer": {"endpoint": "stigmer:443", "apiKeySecretRef": SECRET},
+            "limits": {"maxConcurrentExecutions": 5},
+            "paused": True,
+        },
+        "pods": {"launch": {"mode": "Pod"}},
+    },
+    "rbac": {"apiKeySecrets": [{"namespace": "team-a", "name": "other-key"}]},
+    "serviceAccount": {"annotations": {"a": "b"}},
+    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "extraEnvFrom": [{"configMapRef": {"name": "more"}}],
+    "podLabels": {"team": "platform"},
+    "podAnnotations": {"a": "b"},
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
+    "priorityClassName": "high",
+    "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "p"}}, "prometheusRule": {"enabled": True}},
+    "networkPolicy": {
+        "enabled": True,
+        "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+        "egress": {"enabled": True, "rules": [{"ports": [{"port": 8443}]}]},
+        "launchedPods": {"enabled": True, "namespaces": ["team-a"]},
+    },
+}
+NAMESPACED: Json = {
+    "watchNamespaces": ["team-a", "team-b"],
+    "networkPolicy": {"enabled": True, "launchedPods": {"enabled": True}},
+}
+OPEN = {".resources", ".probes.startup", ".probes.readiness", ".probes.liveness"}
+"""Where the schema knows more than the defaults say."""
+SETS = [pytest.param({}, id="defaults"), pytest.param(EVERYTHING, id="everything"), pytest.param(NAMESPACED, id="namespaced")]
+
+
+def of(objects: list[Json], kind: str, name: str | None = None) -> list[Json]:
+    return [item for item in objects if item["kind"] == kind and name in (None, item["metadata"]["name"])]
+
+
+def operator_container(objects: list[Json]) -> Json:
+    [deployment] = of(objects, "Deployment")
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    found: Json = container
+    return found
+
+
+def environment(container: Json) -> dict[str, str]:
+    return {item["name"]: item.get("value", "from elsewhere") for item in container["env"]}
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_helm_finds_nothing_to_complain_about(values: Json) -> None:
+    run([tool("helm"), "lint", "--strict", "--quiet", CHART, "--values", "-"], stdin=json.dumps(values), timeout=60)
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_names_are_unique_and_everything_says_where_it_belongs(values: Json) -> None:
+    objects = rendered(values)
+    names = [(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in objects]
+    assert len(names) == len(set(names))
+    for kind, namespace, name in names:
+        assert (namespace is None) == kind.startswith("Cluster"), name
+    assert all(item["metadata"]["labels"]["app.kubernetes.io/name"] == "workflow-runner" for item in objects)
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_the_operators_pod_needs_no_privileges(values: Json) -> None:
+    objects = rendered(values)
+    [deployment] = of(objects, "Deployment")
+    pod, container = deployment["spec"]["template"]["spec"], operator_container(objects)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["resources"]["limits"]["memory"]
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]) == (1, {"type": "Recreate"})
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_the_operator_understands_what_the_chart_tells_it_and_serves_where_its_services_point(values: Json) -> None:
+    objects = rendered(values)
+    container = operator_container(objects)
+    settings = operator_settings(environment(container))
+    assert settings.watch_namespaces == tuple(values.get("watchNamespaces", ()))
+    ports = {item["name"]: item["containerPort"] for item in container["ports"]}
+    assert ports == {"grpc": settings.grpc_port, "health": settings.health_port, "metrics": settings.metrics_port}
+    services = {item["metadata"]["name"]: item["spec"]["ports"] for item in of(objects, "Service")}
+    assert services[settings.sink_service] == [{"name": "grpc", "port": settings.grpc_port, "targetPort": "grpc"}]
+    assert services["workflow-runner-metrics"] == [{"name": "metrics", "port": 9090, "targetPort": "metrics"}]
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_runners_are_what_the_definition_knows(values: Json) -> None:
+    for runner in of(rendered(values), "WorkflowRunner"):
+        dumped = WorkflowRunnerSpec.model_validate(runner["spec"]).model_dump(by_alias=True, exclude_unset=True, mode="json")
+        assert dumped == runner["spec"], "no field is unknown"
+
+
+def test_a_namespaced_install_asks_for_nothing_of_the_whole_cluster() -> None:
+    objects = rendered(NAMESPACED)
+    assert not [item["kind"] for item in objects if item["kind"].startswith("Cluster")]
+    rules = [rule for role in of(objects, "Role") for rule in role["rules"]]
+    assert "tokenreviews" not in {resource for rule in rules for resource in rule["resources"]}
+    wide = of(rendered({}), "ClusterRole")[0]["rules"]
+    for namespace in ("team-a", "team-b", "workflow-runner"):
+        [role] = [item for item in of(objects, "Role", "workflow-runner") if item["metadata"]["namespace"] == namespace]
+        assert role["rules"] == wide[:-1], "the same rights, but for TokenReviews"
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_no_role_reads_more_secrets_than_it_names(values: Json) -> None:
+    objects = rendered(values)
+    for role in [*of(objects, "Role"), *of(objects, "ClusterRole")]:
+        for rule in role["rules"]:
+            assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]]
+            if "secrets" in rule["resources"]:
+                assert rule["verbs"] == ["create"] or (rule["verbs"] == ["get"] and rule["resourceNames"])
+            if role["kind"] == "ClusterRole":
+                assert "secrets" not in rule["resources"]
+
+
+def test_keys_of_runners_may_be_read_where_they_are() -> None:
+    found = {
+        (role["metadata"]["namespace"], name)
+        for role in of(rendered(EVERYTHING), "Role")
+        for rule in role["rules"]
+        if "secrets" in rule["resources"]
+        for name in rule.get("resourceNames", [])
+    }
+    assert found == {
+        ("workflow-runner", "workflow-runner-sink"),
+        ("workflow-runner", "stigmer-key"),
+        ("team-a", "other-key"),
+    }
+
+
+def test_what_is_asked_for_is_there() -> None:
+    objects = rendered(EVERYTHING)
+    [deployment] = of(objects, "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    container = operator_container(objects)
+    assert container["image"].endswith("@sha256:" + "0" * 64)
+    assert environment(container)["WORKFLOW_RUNNER_IMAGE"] == container["image"]
+    assert environment(container)["HTTPS_PROXY"] == "http://proxy:3128"
+    assert pod["imagePullSecrets"] == [{"name": "from-above"}, {"name": "own"}]
+    for key in ("nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "priorityClassName"):
+        assert pod[key] == EVERYTHING[key]
+    assert deployment["spec"]["template"]["metadata"]["labels"]["team"] == "platform"
+
+
+def test_no_runner_is_made_that_is_not_wanted() -> None:
+    assert of(rendered({"runners": {"default": None}}), "WorkflowRunner") == []
+
+
+def test_network_policies_name_the_pods_that_are_launched() -> None:
+    launched = _labels_of_launched_pods()
+    [operator, pods] = of(rendered(EVERYTHING), "NetworkPolicy")
+    peer = operator["spec"]["ingress"][0]["from"][0]
+    for selector in (peer["podSelector"]["matchLabels"], pods["spec"]["podSelector"]["matchLabels"]):
+        assert selector.items() <= launched.items()
+    assert peer["namespaceSelector"] == {}
+    assert pods["spec"].get("ingress") is None
+    [narrow, *_] = of(rendered(NAMESPACED), "NetworkPolicy", "workflow-runner")
+    [expression] = narrow["spec"]["ingress"][0]["from"][0]["namespaceSelector"]["matchExpressions"]
+    assert expression["values"] == ["team-a", "team-b", "workflow-runner"]
+
+
+def _labels_of_launched_pods() -> dict[str, str]:
+    run = LaunchedRun(
+        name="x", namespace="ns", uid="u", run_id="", execution_id="u", attempt=1, workflow="w", digest="d", packed=""
+    )
+    return labels(run)
+
+
+def test_alerts_speak_of_metrics_that_there_are() -> None:
+    [rule] = of(rendered(EVERYTHING), "PrometheusRule")
+    expressions = " ".join(item["expr"] for group in rule["spec"]["groups"] for item in group["rules"])
+    metrics = Metrics()
+    metrics.queue(lambda: 0, lambda: 0, lambda: 0)
+    metrics.outboxes(list)
+    names = {f"{family.name}{suffix}" for family in metrics.registry.collect() for suffix in ("", "_info", "_total", "_count")}
+    assert set(re.findall(r"workflow_runner_\w+", expressions)) <= names
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"watchNamespace": ["a"]},
+        {"image": {"tagg": "1"}},
+        {"image": {"digest": "latest"}},
+        {"logLevel": "verbose"},
+        {"watchNamespaces": ["Team_A"]},
+        {"metrics": {"serviceMonitor": {"interval": "often"}}},
+        {"probes": {"liveness": {"httpGet": {}}}},
+        {"runners": {"default": "embedded"}},
+        {"rbac": {"apiKeySecrets": [{"name": "no-namespace"}]}},
+        {"replicas": 2},
+    ],
+    ids=lambda values: json.dumps(values)[:40],
+)
+def test_a_mistake_in_values_is_refused(values: Json) -> None:
+    with pytest.raises(CommandFailed):
+        rendered(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"networkPolicy": {"launchedPods": {"enabled": True}}}, "networkPolicy.launchedPods.namespaces is needed"),
+        ({"serviceAccount": {"create": False}}, "serviceAccount.name is needed"),
+        ({"metrics": {"service": {"create": False}, "serviceMonitor": {"enabled": True}}}, "needs metrics.service.create"),
+    ],
+    ids=["policy-without-namespaces", "no-account", "monitor-without-service"],
+)
+def test_what_cannot_work_is_refused_with_the_reason(values: Json, said: str) -> None:
+    with pytest.raises(CommandFailed, match=said):
+        rendered(values)
+
+
+def test_every_value_is_in_the_schema() -> None:
+    """Helm checks values against the schema; this checks that the schema knows no more than there is."""
+
+    def compare(values: Json, schema: Json, place: str) -> None:
+        known = schema.get("properties", {})
+        assert set(known) == set(values) or place in OPEN, f"{place}: {set(known) ^ set(values)}"
+        for key, value in values.items():
+            if isinstance(value, dict) and key in known and "properties" in known[key] and f"{place}.{key}" not in OPEN:
+                compare(value, known[key], f"{place}.{key}")
+
+    compare(yaml.safe_load((CHART / "values.yaml").read_text()), json.loads((CHART / "values.schema.json").read_text()), "")

@@ -1,0 +1,130 @@
+"""What is told of calls to the API server, and which calls an operator of some namespaces makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from kubernetes.aio import client
+
+from workflow_runner.cluster import Busy, Cluster
+from workflow_runner.controller.queue import KeyedQueue
+from workflow_runner.controller.resync import Resync
+from workflow_runner.controller.slots import Slots
+from workflow_runner.controller.store import Store
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+async def asked() -> AsyncIterator[tuple[Cluster, list[str]]]:
+    """A cluster in which every list has one object, and the paths that were asked for."""
+    paths: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        paths.append(request.path)
+        parts = request.path.split("/")
+        namespace = parts[parts.index("namespaces") + 1] if "namespaces" in parts else "anywhere"
+        metadata = {"name": "x", "namespace": namespace, "uid": f"{namespace}/{parts[-1]}", "resourceVersion": "5"}
+        item = {"metadata": metadata, "spec": {"workflow": {}}}
+        return web.json_response({"metadata": {"resourceVersion": str(10 + len(paths))}, "items": [item]})
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    cluster = Cluster(client.ApiClient(client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")))
+    yield cluster, paths
+    await cluster.close()
+    await runner.cleanup()
+
+
+async def test_every_call_is_named_as_rights_name_it(asked: tuple[Cluster, list[str]]) -> None:
+    cluster, _ = asked
+    told: list[tuple[str, str, int]] = []
+    cluster.called = lambda verb, resource, status, seconds: told.append((verb, resource, status))
+    execution = {"metadata": {"namespace": "ns", "name": "x", "resourceVersion": "1"}}
+    await cluster.write_status(execution, {})
+    await cluster.set_finalizers(execution, [])
+    await cluster.list_everywhere("execution")
+    await cluster.list_everywhere("pod", "ns")
+    await cluster.get_secret("ns", "x")
+    await cluster.create_event("ns", {})
+    await cluster.version()
+    await cluster.token_issuer()
+    await cluster.request("GET", "/api/v1/namespaces/ns")
+    assert told == [
+        ("patch", "workflowexecutions/status", 200),
+        ("patch", "workflowexecutions", 200),
+        ("list", "workflowexecutions", 200),
+        ("list", "pods", 200),
+        ("get", "secrets", 200),
+        ("create", "events", 200),
+        ("get", "version", 200),
+        ("get", ".well-known/openid-configuration", 200),
+        ("get", "openid/v1", 200),
+        ("get", "namespaces", 200),
+    ]
+
+
+async def test_no_write_touches_a_spec() -> None:
+    """GitOps tools compare specs with Git: what the operator writes to resources is status and finalizers."""
+    bodies: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        bodies.append(await request.text())
+        return web.json_response({"metadata": {}})
+
+    application = web.Application()
+    application.router.add_route("PATCH", "/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    cluster = Cluster(client.ApiClient(client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")))
+    resource = {"metadata": {"namespace": "ns", "name": "x", "resourceVersion": "1"}, "spec": {"paused": True}}
+    await cluster.write_status(resource, {"phase": "Running"})
+    await cluster.write_callback(resource, {"deliveredSequence": 1})
+    await cluster.write_runner_status(resource, {"activeExecutions": 1})
+    await cluster.set_finalizers(resource, ["x"])
+    await cluster.close()
+    await runner.cleanup()
+    assert len(bodies) == 4
+    for body in map(json.loads, bodies):
+        paths = {item["path"] for item in body} if isinstance(body, list) else {f"/{key}" for key in body}
+        assert paths <= {"/status", "/status/callback", "/metadata", "/metadata/resourceVersion"}
+
+
+async def test_no_answer_is_told_as_0() -> None:
+    cluster = Cluster(client.ApiClient(client.Configuration(host="http://127.0.0.1:1")))
+    told: list[int] = []
+    cluster.called = lambda verb, resource, status, seconds: told.append(status)
+    with pytest.raises(Busy):
+        await cluster.version()
+    await cluster.close()
+    assert told == [0]
+
+
+async def test_some_namespaces_are_listed_one_by_one_and_nothing_of_the_whole_cluster(
+    asked: tuple[Cluster, list[str]],
+) -> None:
+    cluster, paths = asked
+    store = Store()
+    slots = Slots(changed=lambda runner: None, turn=lambda uid: None)
+    await Resync(cluster, store, slots, KeyedQueue(), "team-a", ["team-a", "team-b"]).first()
+    assert len(paths) == 8
+    assert all("/namespaces/team-a/" in path or "/namespaces/team-b/" in path for path in paths)
+    assert set(store.executions) == {"team-a/workflowexecutions", "team-b/workflowexecutions"}
+
+
+async def test_listing_one_namespace_forgets_nothing_of_another(asked: tuple[Cluster, list[str]]) -> None:
+    cluster, _ = asked
+    store, slots = Store(), Slots(changed=lambda runner: None, turn=lambda uid: None)
+    resync = Resync(cluster, store, slots, KeyedQueue(), "team-a", ["team-a", "team-b"])
+    await resync.first()
+    await resync.first()
+    assert set(store.runners) == {("team-a", "x"), ("team-b", "x")}
+    assert len(store.executions) == 2
