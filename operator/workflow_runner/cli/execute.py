@@ -165,7 +165,10 @@ class _Pod:
         """The exit code."""
         await self._reporter.start()
         try:
-            await self._unless_stopped(self._reporter.first_desired_state(FIRST_ANSWER_SECONDS))
+            answer = await self._unless_stopped(self._reporter.first_desired_state(FIRST_ANSWER_SECONDS))
+            if answer is None and self._snapshot is not None and self._snapshot.frame.paused_since is not None:
+                # Nobody said that it may go on: what was asked of the former pod holds until somebody does.
+                self._steer(DesiredState("Pause", "the run was paused, and the operator has not answered yet", 0))
             code, message = await self._outcome()
             if self._interrupted and code == CANCELLED:
                 if self._checkpoints is not None:
@@ -240,10 +243,14 @@ class _Pod:
 
     async def _checkpointed(self, frame: WorkflowFrame) -> None:
         assert self._checkpoints is not None  # noqa: S101 - else it is not called
-        if frame.paused_since is None:
-            await self._checkpoints.passed()
-        else:
+        if frame.paused_since is not None:
             self._suspendable = await self._checkpoints.save()
+        elif self._suspendable:
+            # The pause is over, and what is on disk says that it lasts.
+            self._suspendable = False
+            await self._checkpoints.save()
+        else:
+            await self._checkpoints.passed()
 
     async def _before_effect(self) -> None:
         assert self._checkpoints is not None  # noqa: S101 - else it is not called

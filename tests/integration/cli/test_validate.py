@@ -20,12 +20,12 @@ def test_valid_documents_are_named_and_warnings_do_not_count(tmp_path: Path) -> 
 def test_every_file_is_looked_at_and_one_mistake_is_enough(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text(HELLO)
-    bad.write_text(HELLO + "  - more: {fork: {branches: []}}\n")
+    bad.write_text(HELLO + "  - more: {emit: {event: {}}}\n")
     ended = call("validate", bad, tmp_path / "missing.yaml", good)
     assert ended.code == 2
     assert ended.out == f"{good}: test/hello:1.0.0 is valid\n"
     first, second = ended.err.splitlines()
-    assert first == f"{bad}:4:5: task.not-supported-yet: fork is not supported yet"
+    assert first == f"{bad}:4:5: task.not-supported-yet: emit is not supported yet"
     assert "input.unreadable" in second
 
 

@@ -138,6 +138,22 @@ async def test_a_pod_killed_while_paused_holds_again(pod: Pod, sink: Sink) -> No
     assert Counter(event.event_type for event in story(sink))["workflow_started"] == 1
 
 
+async def test_a_paused_run_does_not_go_on_because_the_operator_is_silent(pod: Pod, sink: Sink) -> None:
+    pod.runs("do: [{a: {set: 1}}, {nap: {wait: PT0.3S}}, {b: {set: 2}}]")
+    await sink.tell(desired_state=PAUSE, generation=1)
+    await pod.start()
+    assert await pod.reaches(answered(sink, 1))
+    await pod.kill()
+    sink.mute = True
+    await pod.start()
+    assert await pod.reaches(lambda: pod.happened("workflow_paused") == 2)
+    assert pod.happened("task_started") == 0
+    sink.mute = False
+    await sink.tell(desired_state=RUN, generation=2)
+    assert await pod.ends() == 0
+    assert pod.message["output"] == 2
+
+
 async def test_a_pod_told_to_stop_in_the_middle_of_a_call_leaves_all_that_is_not_acknowledged(pod: Pod, sink: Sink) -> None:
     asked, hangs = asyncio.Event(), True
 

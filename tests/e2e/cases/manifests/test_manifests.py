@@ -22,14 +22,14 @@ OURS = ("monitoring.coreos.com",)
 """Groups that this cluster does not have."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def somewhere(cluster: Cluster, operator: Operator) -> Iterator[str]:
     """A namespace to try things in, beside team-a and team-b, which values name."""
     name = f"e2e-manifests-{secrets.token_hex(3)}"
     for namespace in (name, "team-a", "team-b"):
         cluster.kubectl("create", "namespace", namespace)
     yield name
-    cluster.kubectl("delete", "namespace", name, "team-a", "team-b", "--wait=false")
+    cluster.kubectl("delete", "namespace", name, "team-a", "team-b", timeout=120)
 
 
 def try_all(cluster: Cluster, objects: list[Json]) -> None:

@@ -42,15 +42,22 @@ def claim(cluster: Cluster, namespace: Namespace, case: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def execution(stigmer: Stigmer, namespace: Namespace, claim: str, server: HttpServer, case: Path) -> Execution:
+def mode() -> str:
+    """How the runner launches."""
+    return "Job"
+
+
+@pytest.fixture
+def execution(stigmer: Stigmer, namespace: Namespace, claim: str, server: HttpServer, case: Path, mode: str) -> Execution:
     """A run at work, under a runner with snapshots."""
     stigmer.lend_key(namespace)
+    snapshots = {"persistentVolumeClaim": {"claimName": claim}}
     namespace.apply(
         {
             "apiVersion": "workflowrunner.stigmer.ai/v1",
             "kind": "WorkflowRunner",
             "metadata": {"name": "default"},
-            "spec": {"stigmer": stigmer.spec, "snapshots": {"persistentVolumeClaim": {"claimName": claim}}},
+            "spec": {"stigmer": stigmer.spec, "launch": {"mode": mode}, "snapshots": snapshots},
         }
     )
     return namespace.start(case / "execution.yaml", input={"server": server.address})
@@ -73,11 +80,16 @@ def test_a_killed_pod_goes_on_at_its_last_checkpoint(
     assert [event["eventType"] for event in events].count("workflow_started") == 1
 
 
-@pytest.mark.parametrize("operator_is", ["there-all-the-time", "killed-meanwhile"])
+@pytest.mark.parametrize(
+    ("mode", "operator_is"),
+    [("Job", "there-all-the-time"), ("Job", "killed-meanwhile"), ("Pod", "there-all-the-time")],
+)
 def test_a_paused_run_gives_its_machine_back(
-    stigmer: Stigmer, operator: Operator, execution: Execution, server: HttpServer, operator_is: str
+    stigmer: Stigmer, operator: Operator, execution: Execution, server: HttpServer, mode: str, operator_is: str
 ) -> None:
-    paused = _suspended(execution, server)
+    _suspended(execution, server)
+    if mode == "Job":
+        assert [job["spec"]["suspend"] for job in execution.jobs()] == [True]
     asked = list(server.asked)
     runner = execution.namespace.wait(
         "wfr", "default", lambda found: found["status"]["activeExecutions"] == 0, "a suspended run takes no place"
@@ -93,8 +105,9 @@ def test_a_paused_run_gives_its_machine_back(
     status = execution.wait_phase("Completed")
     assert (status["output"]["total"], status["taskCounts"]["completed"]) == (sum(PASSES), TASKS)
     assert [int(path.removeprefix("/")) for path in server.asked] == PASSES, "no call is made twice"
-    assert (status["jobName"], status["attempt"]) == (paused["jobName"], 1)
+    assert (status["attempt"], status["launches"]) == (1, 1 if mode == "Job" else 2)
     assert "suspended" not in status
+    assert "failures" not in status
     events = [event["eventType"] for event in stigmer.told(status["executionId"], "workflow_completed")]
     steps = [kind for kind in events if kind.startswith("workflow_")]
     assert [steps.count(kind) for kind in ("workflow_started", "workflow_paused", "workflow_resumed")] == [1, 1, 1]
@@ -110,16 +123,13 @@ def test_a_suspended_run_can_be_cancelled(stigmer: Stigmer, execution: Execution
     assert execution.pods() == []
 
 
-def _suspended(execution: Execution, server: HttpServer) -> Json:
-    """Pauses the run in its middle; its status, once it has no pod."""
+def _suspended(execution: Execution, server: HttpServer) -> None:
+    """Pauses the run in its middle; returns when it has no pod."""
     wait_for(lambda: len(server.asked), lambda asked: asked >= 3, what="three calls were made")
     execution.patch(paused=True)
     execution.wait_phase("Paused")
-    status = execution.wait(lambda status: status.get("suspended"), "it is suspended")
-    [job] = execution.jobs()
-    assert job["spec"]["suspend"] is True
+    execution.wait(lambda status: status.get("suspended"), "it is suspended")
     wait_for(execution.pods, lambda pods: not pods, what="the pod is gone")
-    return status
 
 
 def _volume(namespace: Namespace, claim: str, path: str, machine: Json) -> Json:
