@@ -12,8 +12,9 @@ import threading
 from collections.abc import Sequence
 
 import kopf
+from kopf._cogs.structs.references import Insights  # what it found is told nowhere else
 
-from workflow_runner.controller.handlers import Json, build_registry, build_settings
+from workflow_runner.controller.handlers import Json, See, build_registry, build_settings
 from workflow_runner.controller.queue import KeyedQueue
 from workflow_runner.controller.runners import key_of
 from workflow_runner.controller.slots import name_of
@@ -32,11 +33,12 @@ class Watches:
         self._namespaces = namespaces
         self._stop = threading.Event()
         self._ready = threading.Event()
+        self._insights = Insights()
 
     @property
     def ready(self) -> bool:
-        """Whether kopf has started, and goes on."""
-        return self._ready.is_set() and not self._stop.is_set()
+        """Whether kopf has started, has found out what to watch, and goes on."""
+        return self._ready.is_set() and self._insights.ready_resources.is_set() and not self._stop.is_set()
 
     async def run(self) -> None:
         """Watches until cancelled; raises what made kopf end."""
@@ -61,20 +63,26 @@ class Watches:
 
         error: BaseException | None = None
         try:
-            asyncio.run(
-                kopf.operator(
-                    registry=build_registry(see),
-                    settings=build_settings(),
-                    clusterwide=not self._namespaces,
-                    namespaces=self._namespaces,
-                    stop_flag=self._stop,
-                    ready_flag=self._ready,
-                )
-            )
+            asyncio.run(self._watch(see))
         except BaseException as caught:  # noqa: BLE001 - it goes on in the operator's loop
             error = caught
         if not loop.is_closed():
             loop.call_soon_threadsafe(_settle, ended, error)
+
+    async def _watch(self, see: See) -> None:
+        try:
+            await kopf.operator(
+                registry=build_registry(see),
+                settings=build_settings(),
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+                stop_flag=self._stop,
+                ready_flag=self._ready,
+                insights=self._insights,
+            )
+        finally:
+            # kopf waits for this flag in a thread of the loop's, for which the loop's end would wait for ever.
+            self._stop.set()
 
     def _take(self, kind: Kind, resource: Json, deleted: bool) -> None:
         if kind == "execution":

@@ -28,12 +28,13 @@ CLUSTER_SCOPED = {"namespaces", "customresourcedefinitions"}
 
 
 class IdleApiServer:
-    """What was asked for, by (method, path); `down` makes it answer 503."""
+    """What was asked for, by (method, path); `down` makes it answer 503, `refused` certain paths with a status."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
         self.created: list[Json] = []
         self.down = False
+        self.refused: dict[str, int] = {}
         self.port = 0
 
     @property
@@ -45,6 +46,8 @@ class IdleApiServer:
         self.asked.append((request.method, path))
         if self.down:
             return web.json_response({"message": "etcd is having a moment"}, status=503)
+        if path in self.refused:
+            return web.json_response({"kind": "Status", "message": "told to"}, status=self.refused[path])
         if request.query.get("watch"):
             return await self._silence(request)
         if request.method in ("POST", "PATCH"):

@@ -178,3 +178,26 @@ async def test_every_level_of_logging_works(api_server: IdleApiServer, tmp_path:
         assert "info" in seen
     kopfs = [line for line in lines_of(log) if line["logger"].startswith("kopf") and line["level"] != "error"]
     assert bool(kopfs) == (level == "trace"), f"trace shows everything: {kopfs}"
+
+
+@pytest.mark.parametrize(("status", "is_final"), [(503, False), (400, True)], ids=["busy", "refused"])
+async def test_an_operator_that_cannot_find_out_what_to_watch_is_not_ready(
+    api_server: IdleApiServer, tmp_path: Path, status: int, is_final: bool
+) -> None:
+    api_server.refused["/apis"] = status
+    async with operator(tmp_path / "kubeconfig") as process:
+        if is_final:
+            # Better restarted than deaf.
+            _, log = await asyncio.wait_for(process.process.communicate(), 60)
+            assert process.process.returncode == 70
+            assert "the watches have ended" in log.decode()
+            return
+
+        async def only_watches_are_missing() -> bool:
+            with contextlib.suppress(aiohttp.ClientError):
+                return list(json.loads((await process.ask(process.health, "/health"))[1])["problems"]) == ["watches"]
+            return False
+
+        await until(only_watches_are_missing, 60)
+        api_server.refused.clear()
+        await until(process.ready, 60)

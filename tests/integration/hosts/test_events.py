@@ -52,7 +52,7 @@ def test_an_error_is_told_with_all_its_parts() -> None:
     }
 
 
-@pytest.mark.parametrize("output", [None, 5, "text", [1, {"a": None}], {"a": True}])
+@pytest.mark.parametrize("output", [None, 5, 1.5, "text", [], {}, [1, {"a": None, "b": []}], {"a": True, "b": {}}])
 def test_a_small_output_of_the_workflow_travels(output: Any) -> None:
     got = message(Event(EventType.WORKFLOW_COMPLETED, NOW, 100, output=output))
     assert got.HasField("output")

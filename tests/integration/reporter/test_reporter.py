@@ -355,3 +355,13 @@ async def test_numbers_ascend_within_every_stream_under_random_breaks(pod: Pod, 
 async def _until_delivered(pod: Pod, number: int) -> None:
     while pod.reporter._buffer.delivered < number:
         await pod.reporter._told.wait()
+
+
+async def test_a_goodbye_is_no_interruption(pod: Pod, sink: Sink, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    await pod.reporter.start()
+    pod.report(BEGIN, END)
+    assert await pod.reporter.finish(20)
+    await pod.reporter.close()
+    await sink.until(lambda: sink.ended == 1)
+    assert [record.getMessage() for record in caplog.records if "interrupted" in record.getMessage()] == []

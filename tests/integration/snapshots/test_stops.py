@@ -117,6 +117,7 @@ async def test_a_resumed_run_is_not_suspendable_any_more_and_a_second_pause_is(p
         assert await pod.reaches(lambda: pod.happened("workflow_resumed") == generation / 2)  # noqa: B023
         answer = next(batch.control for batch in reversed(sink.batches) if batch.HasField("control"))
         assert (answer.generation, answer.suspendable) == (generation + 1, False)
+        assert on_disk(pod).frame.paused_since is None
     # The same pause under another number, after the operator made its mind up anew.
     await sink.tell(desired_state=PAUSE, generation=6)
     assert await pod.reaches(answered(sink, 6))
