@@ -6,9 +6,17 @@ import sys
 
 import benchmarks.apply_to_completed as apply_to_completed
 import benchmarks.for_loop as for_loop
+import benchmarks.resident as resident
 import benchmarks.snapshots as snapshots
+import benchmarks.throughput as throughput
 
-BENCHMARKS = {"for_loop": for_loop.main, "snapshots": snapshots.main, "apply_to_completed": apply_to_completed.main}
+BENCHMARKS = {
+    "for_loop": for_loop.main,
+    "snapshots": snapshots.main,
+    "apply_to_completed": apply_to_completed.main,
+    "throughput": throughput.main,
+    "resident": resident.main,
+}
 
 
 def main(names: list[str]) -> int:

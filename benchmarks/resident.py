@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.e2e.cluster import CommandFailed, ensure, release
 from tests.e2e.harness.api import GROUP, Api, at_once
-from tests.e2e.harness.fleet import Usage, execution, finished, namespace_for, phases, runner, usage, wait_phases, writes
+from tests.e2e.harness.fleet import SMALL, Usage, execution, finished, namespace_for, phases, runner, usage, wait_phases, writes
 from tests.e2e.harness.kube import Namespace
 from tests.e2e.harness.operator import NAMESPACE, Operator, install
 from tests.e2e.harness.waiting import wait_for
@@ -54,7 +54,7 @@ def _measure(operator: Operator, past: Namespace, present: Namespace) -> None:
     _show("nothing to do", *_window(operator))
     _make_finished(operator, api, past)
     _show(f"{FINISHED} ended", *_window(operator))
-    present.apply(runner("open"))
+    present.apply(runner("open", resources=SMALL))
     for name, tasks in (("quiet", QUIET), ("busy", BUSY)):
         api.create_executions(present.name, (_waiting(f"{name}-{number}", tasks) for number in range(RUNNING)))
         wait_phases(api, present.name, {"Running": RUNNING}, seconds=400)

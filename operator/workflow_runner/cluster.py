@@ -127,11 +127,12 @@ class Cluster:
         *,
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> Json:
         """One call; returns the answer's object. Raises ClusterError and its kinds."""
         if query:
             path = f"{path}?{urlencode(query)}"
-        headers = {"Content-Type": content_type, "Accept": "application/json"}
+        headers = {"Content-Type": content_type, "Accept": accept}
         (verb, resource), begun = _verb_and_resource(method, path), time.monotonic()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -334,7 +335,9 @@ class Cluster:
     async def token_issuer(self) -> tuple[str, Json]:
         """Who signs service-account tokens, and with which keys (a JWK set); every service account may read this."""
         configuration = await self.request("GET", "/.well-known/openid-configuration")
-        return str(configuration.get("issuer", "")), await self.request("GET", "/openid/v1/jwks")
+        # Its keys come in no other representation.
+        keys = await self.request("GET", "/openid/v1/jwks", accept="application/jwk-set+json")
+        return str(configuration.get("issuer", "")), keys
 
     async def version(self) -> Json:
         """What the API server says of itself: the cheapest question there is."""

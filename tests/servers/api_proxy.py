@@ -92,6 +92,11 @@ class ApiProxy:
         self._thread.join()
         self._loop.close()
 
+    @property
+    def watching(self) -> int:
+        """How many watches are open."""
+        return sum(not transport.is_closing() for transport in list(self._watches.values()))
+
     def kubeconfig(self, path: Path) -> Path:
         """Writes one that leads here."""
         content = {
@@ -124,7 +129,9 @@ class ApiProxy:
 
     async def _start(self) -> None:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self.tls, limit=0), auto_decompress=False, timeout=aiohttp.ClientTimeout(None)
+            connector=aiohttp.TCPConnector(ssl=self.tls, limit=0),
+            skip_auto_headers=["Accept-Encoding"],
+            timeout=aiohttp.ClientTimeout(None),
         )
         application = web.Application(client_max_size=8 * 1024**2)
         application.router.add_route("*", "/{path:.*}", self._handle)
@@ -148,7 +155,7 @@ class ApiProxy:
         await self._session.close()
 
     async def _cut(self, expired: bool) -> int:
-        watches = list(self._watches.items())
+        watches = [(response, transport) for response, transport in self._watches.items() if not transport.is_closing()]
         for response, transport in watches:
             self.done["cut"] += 1
             if expired:

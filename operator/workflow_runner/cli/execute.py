@@ -25,6 +25,7 @@ from workflow_runner.errors import InvalidInput
 from workflow_runner.hosts.events import fits
 from workflow_runner.hosts.local import LocalRun, Source
 from workflow_runner.hosts.reporter import DesiredState, Reporter
+from workflow_runner.hosts.story import log_event
 from workflow_runner.interpreter.events import Event, EventType
 from workflow_runner.interpreter.frames import WorkflowFrame
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted
@@ -259,6 +260,7 @@ class _Pod:
     def _report(self, event: Event) -> None:
         if self._interrupted and event.type is EventType.WORKFLOW_CANCELLED:
             return
+        log_event(event)
         self._reporter.report(event)
         if event.type in _ENDS and self._checkpoints is not None:
             self._checkpoints.told_its_end()

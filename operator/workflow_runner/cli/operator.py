@@ -127,9 +127,9 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
     scraped = await serve_metrics(settings.metrics_port, metrics)
     await server.start()
     sink.listening = True
-    await validator.warm()
     try:
-        await resync.first()
+        # The child imports on another core while the lists are on their way.
+        await asyncio.gather(resync.first(), validator.warm())
         if settings.default_runner is not None:
             await apply_default_runner(cluster, namespace, settings.default_runner)
         log.info("operator started", namespace=namespace, watched=list(watched) or "all", sink=endpoint, image=settings.image)

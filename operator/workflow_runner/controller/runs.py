@@ -96,9 +96,8 @@ class Runs:
     def conclude(self, uid: str, end: End) -> None:
         """The operator itself found the run ended."""
         run = self._runs[uid]
-        started = run.untold_start(end)
-        if started is not None:
-            self._offer(uid, run.outward(started))
+        for event in run.untold_beginning(end):
+            self._offer(uid, run.outward(event))
         self._offer_owed(uid, run)
         self._offer(uid, run.outward(run.conclude(end)))
 

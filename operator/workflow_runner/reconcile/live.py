@@ -29,6 +29,12 @@ MAX_JUMP = 10**9
 UNWRITTEN = 10_000_000
 """Further than numbers get between two status writes: pods that go on for each other leave out a million at a time."""
 _OWED_TASK_EVENT = "task_failed"
+_BEGINNING = (
+    ("workflow_started", "the workflow has started"),
+    ("workflow_validating", "the document is being checked"),
+    ("workflow_validated", "the document is valid"),
+)
+"""A pod's first events, with the numbers 1 to 3."""
 _ENDS = {"workflow_completed": "Completed", "workflow_failed": "Failed", "workflow_cancelled": "Cancelled"}
 
 
@@ -184,22 +190,25 @@ class LiveRun:
             self.paused_seconds += max(0.0, (moment - self.paused_since).total_seconds())
             self.paused_since = None
 
-    def untold_start(self, end: End) -> io_pb2.WorkflowProgressEvent | None:
-        """The pod's first event, made again from the end, when none of its events has reached status: the pod ran while
-        there was no operator, and a run that ended has begun."""
-        if self.source_sequence or not end.sequence:
-            return None
-        self.start = self.start or end.start
-        event = io_pb2.WorkflowProgressEvent(
-            event_type="workflow_started",
-            workflow_name=self.workflow_name,
-            status="running",
-            message="the workflow has started",
-            timestamp_ms=int((end.start or end.time).timestamp() * 1000),
-            sequence_number=1,
-        )
-        self._owe(event)
-        return event
+    def untold_beginning(self, end: End) -> list[io_pb2.WorkflowProgressEvent]:
+        """The pod's first events, made again from the end, as far as they have not reached status: the pod ran while there
+        was no operator. The number of its last event tells which of them there were."""
+        self.start = self.start or (end.start if end.sequence else None)
+        events = [
+            io_pb2.WorkflowProgressEvent(
+                event_type=kind,
+                workflow_name=self.workflow_name,
+                status="running",
+                message=message,
+                timestamp_ms=int((end.start or end.time).timestamp() * 1000),
+                sequence_number=number,
+            )
+            for number, (kind, message) in enumerate(_BEGINNING, 1)
+            if self.source_sequence < number < end.sequence
+        ]
+        for event in events:
+            self._owe(event)
+        return events
 
     def conclude(self, end: End) -> io_pb2.WorkflowProgressEvent:
         """Ends the run by the operator's own finding; the event that says so, not yet numbered outward."""

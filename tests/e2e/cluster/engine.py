@@ -101,7 +101,9 @@ def containers_conf(*, nofile: int, nproc: int, unified_cgroups: bool, systemd: 
         nofile = 1048576
     if not 0 <= nproc <= nofile:
         nproc = nofile
-    lines = ["[containers]", f'default_ulimits = ["nofile={nofile}:{nofile}", "nproc={nproc}:{nproc}"]', "[engine]"]
+    # A node is a container here, and a hundred pods with their shims have more than Podman's 2,048 threads.
+    limits = [f'default_ulimits = ["nofile={nofile}:{nofile}", "nproc={nproc}:{nproc}"]', "pids_limit = 0"]
+    lines = ["[containers]", *limits, "[engine]"]
     if not unified_cgroups:
         lines.append('runtime = "runc"')  # crun refuses a hybrid cgroup tree
     if not systemd:

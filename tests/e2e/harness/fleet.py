@@ -22,7 +22,7 @@ Json = dict[str, Any]
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 SMALL: Json = {"requests": {"cpu": "1m", "memory": "16Mi"}}
-"""Of a pod of which more than a hundred shall fit on a machine with two cores."""
+"""Of a pod of which a hundred shall fit on a machine with two cores."""
 
 
 def execution(name: str, tasks: list[Json], **spec: Any) -> Json:
@@ -36,10 +36,11 @@ def execution(name: str, tasks: list[Json], **spec: Any) -> Json:
     }
 
 
-def runner(name: str, **spec: Any) -> Json:
-    """A WorkflowRunner whose pods ask for next to nothing."""
-    template = {"spec": {"containers": [{"name": "workflow", "resources": SMALL}]}}
-    launch = {"mode": "Job", "template": template, **spec.pop("launch", {})}
+def runner(name: str, *, mode: str = "Job", resources: Json | None = None, **spec: Any) -> Json:
+    """A WorkflowRunner; its pods ask for the operator's defaults unless told otherwise."""
+    launch: Json = {"mode": mode}
+    if resources is not None:
+        launch["template"] = {"spec": {"containers": [{"name": "workflow", "resources": resources}]}}
     return {
         "apiVersion": "workflowrunner.stigmer.ai/v1",
         "kind": "WorkflowRunner",

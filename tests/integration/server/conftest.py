@@ -63,6 +63,8 @@ class ApiServer:
         return web.json_response({"issuer": self.issuer, "jwks_uri": "https://elsewhere.example/openid/v1/jwks"})
 
     async def jwks(self, request: web.Request) -> web.Response:
+        if request.headers.get("Accept") not in ("application/jwk-set+json", "*/*"):
+            return web.Response(status=406, text="406: Not Acceptable\n\nAvailable representations: application/jwk-set+json")
         self.key_reads += 1
         if self.down:
             return web.json_response({"message": "etcd is having a moment"}, status=503)

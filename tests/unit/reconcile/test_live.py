@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.unit.reconcile.conftest import NOW, UID, event
 
 from workflow_runner.crd.execution import MAX_TASKS
@@ -103,15 +104,22 @@ def test_after_a_restart_a_new_pods_numbers_begin_above_all_that_were_used() -> 
     assert run.outward(first).sequence_number > 104 + UNWRITTEN - 1
 
 
-def test_a_run_of_which_only_the_end_was_seen_is_told_to_have_begun(live: LiveRun) -> None:
+BEGINNING = ["workflow_started", "workflow_validating", "workflow_validated"]
+
+
+@pytest.mark.parametrize("heard", range(4))
+def test_a_run_of_which_only_the_end_was_seen_is_told_from_its_beginning(live: LiveRun, heard: int) -> None:
+    for number, kind in enumerate(BEGINNING[:heard], 1):
+        live.ingest(event(number, kind))
     end = End("Completed", NOW, output=1, sequence=30, start=NOW)
-    started = live.untold_start(end)
-    assert started is not None
-    assert (started.event_type, started.sequence_number, live.start) == ("workflow_started", 1, NOW)
+    assert [(item.sequence_number, item.event_type) for item in live.untold_beginning(end)] == list(enumerate(BEGINNING, 1))[
+        heard:
+    ]
+    assert live.start is not None
     assert live.conclude(end).sequence_number == 30
-    assert [item.event_type for item in live.owed_events()] == ["workflow_started", "workflow_completed"]
+    assert [item.event_type for item in live.owed_events()] == [*BEGINNING, "workflow_completed"]
 
 
-def test_a_run_that_was_heard_of_is_not_begun_again(live: LiveRun) -> None:
-    live.ingest(event(1, "workflow_started"))
-    assert live.untold_start(End("Completed", NOW, sequence=30)) is None
+@pytest.mark.parametrize(("last", "told"), [(0, 0), (1, 0), (2, 1), (3, 2), (4, 3)])
+def test_no_more_is_told_than_there_was_before_the_end(live: LiveRun, last: int, told: int) -> None:
+    assert len(live.untold_beginning(End("Failed", NOW, sequence=last))) == told

@@ -22,6 +22,8 @@ from tests.servers.api_proxy import ApiProxy, Fault
 pytestmark = pytest.mark.timeout(400)
 
 RUNS = 6
+KINDS = 4
+"""What the operator watches: executions, runners, Jobs, pods."""
 STATUS = ".*/workflowexecutions/.*/status"
 OUTPUT = {"total": sum(range(10))}
 
@@ -114,7 +116,8 @@ def test_watches_that_end_in_the_middle_of_runs(
     api = Api(namespace.cluster.kubeconfig)
     for phase, expired in (("Running", False), ("Running", True), ("Completed", True)):
         wait_phases(api, namespace.name, {phase: 1}, seconds=60)
-        assert proxy.cut_watches(expired=expired) >= 4
+        wait_for(lambda: proxy.watching, lambda number: number >= KINDS, what="every kind is watched")
+        assert proxy.cut_watches(expired=expired) >= KINDS
     _all_is_right(namespace, RUNS, 60)
 
 
@@ -140,7 +143,7 @@ def test_lists_that_fail_while_it_starts(
     cluster: Cluster, operator: Operator, proxy: ApiProxy, namespace: Namespace, case: Path, tmp_path: Path
 ) -> None:
     proxy.faults = [
-        Fault("answer", "GET", ".*/(workflowexecutions|workflowrunners|jobs|pods)", status=503, watches=False, share=0.5)
+        Fault("answer", "GET", ".*/(workflowexecutions|workflowrunners|jobs|pods)", status=503, watches=False, share=0.2)
     ]
     with host_operator.running(cluster, operator, proxy.kubeconfig(tmp_path / "kubeconfig"), tmp_path) as process:
         _start(namespace, case, "start", 2)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.harness.api import Api
-from tests.e2e.harness.fleet import phases, runner, story_of, wait_phases
+from tests.e2e.harness.fleet import SMALL, phases, runner, story_of, wait_phases
 from tests.e2e.harness.kube import Namespace, manifest_of
 from tests.e2e.harness.operator import Operator
 from tests.e2e.harness.stigmer import Stigmer
@@ -41,7 +41,7 @@ def test_every_run_ends_right_and_every_story_is_whole(
     chance = random.Random(seed)
     api = Api(namespace.cluster.kubeconfig)
     stigmer.lend_key(namespace)
-    namespace.apply(runner("often", stigmer=stigmer.spec))
+    namespace.apply(runner("often", resources=SMALL, stigmer=stigmer.spec))
     waiting = [manifest_of(case / "execution.yaml", f"often-{number}") for number in range(EXECUTIONS)]
 
     begun = time.monotonic()

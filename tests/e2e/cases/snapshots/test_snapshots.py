@@ -35,6 +35,8 @@ def claim(cluster: Cluster, namespace: Namespace, case: Path) -> Iterator[str]:
     with node.folder(cluster) as path:
         namespace.apply(_volume(namespace, claim["metadata"]["name"], path, machine))
         try:
+            # A claim that comes before its volume is known waits for a while.
+            cluster.kubectl("wait", f"pv/{namespace.name}", "--for=jsonpath={.status.phase}=Available", "--timeout=30s")
             namespace.apply(claim)
             yield claim["metadata"]["name"]
         finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.harness.api import Api, at_once
-from tests.e2e.harness.fleet import finished, runner, usage, wait_phases, writes
+from tests.e2e.harness.fleet import SMALL, finished, runner, usage, wait_phases, writes
 from tests.e2e.harness.kube import Namespace, manifest_of
 from tests.e2e.harness.operator import Operator
 from tests.e2e.harness.waiting import wait_for
@@ -87,7 +87,7 @@ def test_a_thousand_that_have_ended_are_no_burden(
     print(f"ready {time.monotonic() - begun:.1f} s after its start, with {FINISHED} ended executions")
     before = {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in api.executions(past.name)}
 
-    present.apply(runner("open"))
+    present.apply(runner("open", resources=SMALL))
     first = present.start(case / "execution.yaml", "first", input={"name": "Ada"})
     first.wait_phase("Completed", seconds=20)
 

@@ -1,0 +1,34 @@
+"""A run's events as lines of its pod's log: what `kubectl logs` tells about a run. Called by cli.execute.
+
+At the level info stand the run's own events and the failed and repeated tasks, at debug every task.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from workflow_runner.interpreter.events import Event, EventType
+
+log = logging.getLogger(__name__)
+
+_BY_THE_WAY = frozenset(
+    {
+        EventType.WORKFLOW_VALIDATING,
+        EventType.WORKFLOW_VALIDATED,
+        EventType.TASK_STARTED,
+        EventType.TASK_COMPLETED,
+        EventType.TASK_SKIPPED,
+        EventType.TASK_CANCELLED,
+    }
+)
+
+
+def log_event(event: Event) -> None:
+    """One line, without data of the workflow other than an error's words."""
+    level = logging.DEBUG if event.type in _BY_THE_WAY else logging.INFO
+    if not log.isEnabledFor(level):
+        return
+    told = {"task": event.reference, "iteration": event.iteration, "reason": event.message}
+    if event.error is not None:
+        told |= {"reason": "", "error": str(event.error)}
+    log.log(level, "%s", event.type.value.replace("_", " "), extra={name: value for name, value in told.items() if value})
