@@ -7,9 +7,10 @@ server is asked: watches lag, and miss what happened while they were down.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -41,6 +42,8 @@ MISSING_SECONDS = 5.0
 """How soon a ConfigMap that was not there is looked for again."""
 POD_MAY_COME_SECONDS = 3.0
 HELD_SECONDS = 9.0
+LATER_LOOK = 3.0
+"""A pod that is so old and has not started is looked at again after so many times that age."""
 STATUS_SECONDS = 1.0
 STATUS_WRITES_PER_SECOND = 25.0
 """All running executions together; the more of them, the longer each waits between progress writes."""
@@ -72,6 +75,9 @@ class Observer:
         self._checks: OrderedDict[Version, Accepted | Refused] = OrderedDict()
         self._missing: dict[str, tuple[float, Missing]] = {}
         self._checking: dict[Version, asyncio.Task[None]] = {}
+        self._one_at_a_time: dict[str, asyncio.Lock] = {}
+        self._users: Counter[str] = Counter()
+        """How many checks have or await the lock of a namespace."""
         self._digests: OrderedDict[Version, str] = OrderedDict()
         self._held: dict[str, tuple[float, str | None]] = {}
 
@@ -146,10 +152,13 @@ class Observer:
 
     async def _pod(self, resource: Json, spec: WorkflowExecutionSpec, job: Json | None) -> Json | None:
         """The run's newest pod. In Job mode it is asked for where the Job has a verdict, or somebody is to be told to
-        stop, and the watch has not shown a pod that fits that; a bare pod is asked for where none is known."""
+        stop, and the watch has not shown a pod that fits that; a bare pod is asked for where none is known. A Job that is
+        gone may have left one."""
         status, metadata = resource.get("status") or {}, resource["metadata"]
         if (status.get("runner") or {}).get("mode") == "Pod":
             return await self._own_pod(resource, status)
+        if job is None and status.get("jobName") and status.get("phase") not in TERMINAL_PHASES:
+            return self._store.pod_left_by(resource, status["jobName"])
         pod = self._store.newest_pod(resource, job)
         if job is None or status.get("phase") in TERMINAL_PHASES:
             return pod
@@ -192,6 +201,9 @@ class Observer:
             except ClusterError as error:
                 log.info("events cannot be read", about=subject["metadata"]["name"], error=error.message)
             self._held[o.uid] = (now, message)
+        if message is None:
+            # A volume may take minutes to fail; nothing else would have us look again.
+            self._again(o.uid, LATER_LOOK * (o.now - from_text(created)).total_seconds())
         return message
 
     async def _spec_changed(self, o: Observed) -> bool | None:
@@ -231,7 +243,9 @@ class Observer:
             if isinstance(source, Missing):
                 self._missing[key[0]] = (asyncio.get_running_loop().time(), source)
                 return
-            self._checks[key] = await self._validator.check(source)
+            # One at a time of each namespace: costly documents, however many, keep their own waiting.
+            async with self._one_of(resource["metadata"]["namespace"]):
+                self._checks[key] = await self._validator.check(source)
             self._missing.pop(key[0], None)
             while len(self._checks) > MAX_CHECKS_KEPT:
                 self._checks.popitem(last=False)
@@ -240,9 +254,26 @@ class Observer:
                 asyncio.get_running_loop().time(),
                 Missing("ConfigMapUnreadable", f"What the run is made from cannot be read: {error.message}"),
             )
+        except Exception:
+            # Lost in a task of its own, it would be met again at once, and for ever.
+            log.exception("a document could not be checked; it is tried again", execution=key[0])
+            message = "The document cannot be checked now, which is the operator's trouble: see its log. It tries again."
+            self._missing[key[0]] = (asyncio.get_running_loop().time(), Missing("CheckFailed", message))
         finally:
             del self._checking[key]
             self._again(key[0], 0.0)
+
+    @contextlib.asynccontextmanager
+    async def _one_of(self, namespace: str) -> AsyncIterator[None]:
+        lock = self._one_at_a_time.setdefault(namespace, asyncio.Lock())
+        self._users[namespace] += 1
+        try:
+            async with lock:
+                yield
+        finally:
+            self._users[namespace] -= 1
+            if not self._users[namespace]:
+                del self._users[namespace], self._one_at_a_time[namespace]
 
 
 def _wants_check(o: Observed) -> bool:
@@ -253,6 +284,8 @@ def _wants_check(o: Observed) -> bool:
         return False
     if o.suspended and o.spec.paused:
         return False
+    if o.in_line and (o.turn is None or not o.turn.granted):
+        return False  # thousands may wait, and each of them looks at its position again and again
     return o.workload is None or (o.mode == "Pod" and isinstance(run_end("Pod", None, o.pod, o.now), Lost))
 
 

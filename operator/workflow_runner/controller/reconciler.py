@@ -32,6 +32,8 @@ Json = dict[str, Any]
 
 MEND_SECONDS = 30.0
 MAX_ROUNDS = 6
+LAUNCH_RETRY_MOST = 40.0
+"""Thousands may wait for the same quota."""
 AT_ONCE_SECONDS = 1
 """A pod's grace period where nothing is to be waited for; 0 would not wait for its node's word."""
 DELETION_BOUND = timedelta(seconds=120)
@@ -64,6 +66,7 @@ class Reconciler:
         self._again = again
         self._written_at: dict[str, float] = {}
         self._launch_errors: dict[str, str] = {}
+        self._launch_tries: dict[str, int] = {}
         self._mended_at: dict[str, float] = {}
 
     async def reconcile(self, uid: str) -> float | None:
@@ -89,6 +92,8 @@ class Reconciler:
             turn = self._turn(observed, decision)
             if turn is not None:
                 continue
+            if decision.gives_way:
+                self._slots.leave(observed.uid)
             try:
                 changed, resource = await self._apply(observed, decision)
             except _NotLaunched as error:
@@ -298,6 +303,7 @@ class Reconciler:
             raise _NotLaunched(error.message) from error
         see = self._store.see_pod if manifest["kind"] == "Pod" else self._store.see_job
         see(made, deleted=False)
+        self._launch_tries.pop(observed.uid, None)
         if self._launch_errors.pop(observed.uid, None) is not None:
             self._again(observed.uid, 0.0)
 
@@ -318,11 +324,11 @@ class Reconciler:
         return found
 
     def _launch_failed(self, observed: Observed, message: str) -> None:
-        """Remembers why, for status, and has it tried again: at once the first time, then every while."""
+        """Remembers why, for status, and has it tried again: at once the first time, then more and more slowly."""
         log.warning("the run cannot be launched; it is tried again", execution=_name(observed.resource), error=message)
-        first = observed.uid not in self._launch_errors
+        tries = self._launch_tries[observed.uid] = self._launch_tries.get(observed.uid, 0) + 1
         self._launch_errors[observed.uid] = message
-        self._again(observed.uid, 0.0 if first else LAUNCH_RETRY)
+        self._again(observed.uid, 0.0 if tries == 1 else min(LAUNCH_RETRY_MOST, LAUNCH_RETRY * 2 ** min(tries - 2, 8)))
 
     async def _record_event(self, observed: Observed, event: act.RecordEvent) -> None:
         metadata = observed.metadata
@@ -377,6 +383,7 @@ class Reconciler:
         self._observer.forget(uid)
         self._written_at.pop(uid, None)
         self._launch_errors.pop(uid, None)
+        self._launch_tries.pop(uid, None)
         self._mended_at.pop(uid, None)
 
 

@@ -6,12 +6,14 @@ of reconcile/line.py. Bounded by the number of executions and their namespaces.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from workflow_runner.crd.execution import TERMINAL_PHASES
-from workflow_runner.reconcile.line import Waiting, in_order
+from workflow_runner.reconcile.line import Line, Waiting
 from workflow_runner.reconcile.observed import Turn
 
 Json = dict[str, Any]
@@ -27,10 +29,34 @@ class _Line:
     limit: int | None = None
     turns: dict[str, int] = field(default_factory=dict)
     """The number of each namespace's last turn, from 1."""
+    last_turn: int = 0
+    _running: Counter[str] = field(default_factory=Counter)
+    _order: Line = field(default_factory=Line)
 
-    def order(self) -> list[Waiting]:
-        """Who waits, next one first."""
-        return in_order(self.waiting.values(), self.running.values(), self.turns)
+    def wait(self, item: Waiting) -> None:
+        self.waiting[item.uid] = item
+        self._order.add(item)
+
+    def run(self, uid: str, namespace: str) -> None:
+        self.running[uid] = namespace
+        self._running[namespace] += 1
+
+    def leave(self, uid: str) -> None:
+        item, namespace = self.waiting.pop(uid, None), self.running.pop(uid, None)
+        if item is not None:
+            self._order.remove(item)
+        if namespace is not None:
+            self._running[namespace] -= 1
+            if not self._running[namespace]:
+                del self._running[namespace]
+
+    def position(self, uid: str) -> int:
+        """The place in line of one that waits, from 1."""
+        return self._order.position(self.waiting[uid], self._running, self.turns)
+
+    def first(self, number: int) -> list[str]:
+        """The uids of so many that wait, next one first."""
+        return list(islice(self._order.in_order(self._running, self.turns), number))
 
 
 class Slots:
@@ -50,11 +76,12 @@ class Slots:
         snapshot, metadata = status.get("runner"), resource["metadata"]
         if status.get("phase") in TERMINAL_PHASES or status.get("suspended"):
             return
-        if snapshot is not None:
+        if status.get("phase") == "Queued":
+            if "queuePosition" in status and runner is not None and metadata["uid"] not in self._runner_of:
+                self._line(runner).wait(waiting_of(resource))
+                self._runner_of[metadata["uid"]] = runner
+        elif snapshot is not None:
             self.hold((snapshot["namespace"], snapshot["name"]), metadata["uid"], metadata["namespace"])
-        elif status.get("phase") == "Queued" and "queuePosition" in status and runner is not None:
-            self._line(runner).waiting[metadata["uid"]] = waiting_of(resource)
-            self._runner_of[metadata["uid"]] = runner
 
     def take(self, runner: RunnerName, limit: int | None, execution: Waiting) -> Turn:
         """Asks for a place; asked again, gives the same answer until something has changed."""
@@ -66,15 +93,16 @@ class Slots:
             return Turn(granted=True)
         if execution.uid not in line.waiting:
             self.leave(execution.uid)
-            line.waiting[execution.uid] = execution
+            line.wait(execution)
             self._runner_of[execution.uid] = runner
             self._changed(runner)
-        position = next(index for index, item in enumerate(line.order(), 1) if item.uid == execution.uid)
+        position = line.position(execution.uid)
         if limit is not None and position > limit - len(line.running):
             return Turn(granted=False, position=position)
-        del line.waiting[execution.uid]
-        line.running[execution.uid] = execution.namespace
-        line.turns[execution.namespace] = max(line.turns.values(), default=0) + 1
+        line.leave(execution.uid)
+        line.run(execution.uid, execution.namespace)
+        line.last_turn += 1
+        line.turns[execution.namespace] = line.last_turn
         return Turn(granted=True)
 
     def hold(self, runner: RunnerName, uid: str, namespace: str) -> None:
@@ -82,7 +110,7 @@ class Slots:
         if self._runner_of.get(uid) == runner and uid in self._line(runner).running:
             return
         self.leave(uid)
-        self._line(runner).running[uid] = namespace
+        self._line(runner).run(uid, namespace)
         self._runner_of[uid] = runner
         self._changed(runner)
 
@@ -92,8 +120,7 @@ class Slots:
         if runner is None:
             return
         line = self._lines[runner]
-        line.running.pop(uid, None)
-        line.waiting.pop(uid, None)
+        line.leave(uid)
         self._call(line)
         if not line.running and not line.waiting:
             del self._lines[runner]
@@ -110,8 +137,8 @@ class Slots:
     def _call(self, line: _Line) -> None:
         free = len(line.waiting) if line.limit is None else line.limit - len(line.running)
         if free > 0:
-            for item in line.order()[:free]:
-                self._turn(item.uid)
+            for uid in line.first(free):
+                self._turn(uid)
 
 
 def waiting_of(execution: Json) -> Waiting:

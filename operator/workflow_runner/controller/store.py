@@ -73,13 +73,16 @@ class Store:
         status = self.executions.get(uid, {}).get("status") or {}
         return status.get("phase") in TERMINAL_PHASES
 
-    def see_runner(self, resource: Json, *, deleted: bool) -> None:
-        """Takes in a runner."""
+    def see_runner(self, resource: Json, *, deleted: bool) -> bool:
+        """Takes in a runner; whether that may mean something to its executions, which its status does not."""
         key = (resource["metadata"]["namespace"], resource["metadata"]["name"])
+        before = self.runners.get(key)
+        changed = deleted or before is None or _stands(before) != _stands(resource)
         if deleted:
             self.runners.pop(key, None)
         else:
             self.runners[key] = _slim(resource)
+        return changed
 
     def runner_of(self, execution: Json, operator_namespace: str) -> Json | None:
         """The runner that an execution names: in the namespace it names, else its own, else the operator's."""
@@ -114,6 +117,13 @@ class Store:
         pods = self._pods.get((metadata["namespace"], metadata["uid"]), {}).values()
         own = [pod for pod in pods if is_controlled_by(pod, job["metadata"]["uid"])]
         return max(own, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]), default=None)
+
+    def pod_left_by(self, execution: Json, job_name: str) -> Json | None:
+        """The newest pod of a Job that is gone, or was told to go: known by its label, since nothing else names it."""
+        metadata = execution["metadata"]
+        pods = self._pods.get((metadata["namespace"], metadata["uid"]), {}).values()
+        left = [pod for pod in pods if pod["metadata"]["labels"].get(group.LABEL_JOB_NAME) == job_name]
+        return max(left, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]), default=None)
 
     def own_pod(self, execution: Json, name: str) -> Json | None:
         """The bare pod of that name that the operator made for the execution."""
@@ -167,6 +177,11 @@ class Store:
             for uid, resource in self.executions.items()
             if ((resource.get("spec") or {}).get("runnerRef") or {}).get("name", group.DEFAULT_RUNNER) == name
         ]
+
+
+def _stands(runner: Json) -> tuple[Any, ...]:
+    metadata = runner["metadata"]
+    return metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp"), runner.get("spec")
 
 
 def is_controlled_by(resource: Json, uid: str) -> bool:

@@ -50,17 +50,13 @@ class Validator:
     """A small pool of such children. Close it when done."""
 
     def __init__(self) -> None:
-        self._pool = ProcessPool(
-            max_workers=WORKERS,
-            max_tasks=CHECKS_PER_WORKER,
-            initializer=_limit,
-            context=multiprocessing.get_context("forkserver"),
-        )
+        self._pool = _new_pool()
         self.checked: Checked = lambda result, seconds: None
         """Told of every check."""
 
     async def check(self, source: Source) -> Accepted | Refused:
-        """What `inspect` finds, or a refusal where it twice finds nothing within its limits."""
+        """What `inspect` finds, or a refusal where it twice finds nothing within its limits. Raises Internal where there
+        is no child to look at anything: that says nothing about the document."""
         begun = time.monotonic()
         found = await self._check(source)
         if isinstance(found, Accepted):
@@ -74,7 +70,13 @@ class Validator:
         why, code = "", TOO_COSTLY
         for _ in range(TRIES):
             try:
-                return await asyncio.wrap_future(self._pool.schedule(inspect, args=(source,), timeout=SECONDS))
+                future = self._pool.schedule(inspect, args=(source,), timeout=SECONDS)
+            except RuntimeError as error:
+                self._pool.stop()
+                self._pool = _new_pool()
+                raise Internal(f"no child can be started that looks at documents: {error}") from error
+            try:
+                return await asyncio.wrap_future(future)
             except (PoolTimeout, TimeoutError):
                 why = f"checking it took longer than {SECONDS:.0f} s"
             except (ProcessExpired, MemoryError):
@@ -93,6 +95,15 @@ class Validator:
         """Ends the children, at work or not."""
         self._pool.stop()
         self._pool.join()
+
+
+def _new_pool() -> ProcessPool:
+    return ProcessPool(
+        max_workers=WORKERS,
+        max_tasks=CHECKS_PER_WORKER,
+        initializer=_limit,
+        context=multiprocessing.get_context("forkserver"),
+    )
 
 
 def inspect(source: Source) -> Accepted | Refused:

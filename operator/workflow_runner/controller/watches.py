@@ -1,17 +1,21 @@
 """kopf at work, in a thread with an event loop of its own. Run by cli.operator.
 
 kopf takes the signals of its thread and, when it ends, cancels every task of its loop; in a loop of its own
-it can do neither to the rest of the operator. What it sees is handed over to the operator's loop.
+it can do neither to the rest of the operator. What it sees is handed over to the operator's loop. It ends at answers
+that it does not expect of an API server (a watch that is 410 as a whole, for one); then it begins again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import kopf
+import structlog
 from kopf._cogs.structs.references import Insights  # what it found is told nowhere else
 
 from workflow_runner.controller.handlers import Json, See, build_registry, build_settings
@@ -19,8 +23,28 @@ from workflow_runner.controller.queue import KeyedQueue
 from workflow_runner.controller.runners import key_of
 from workflow_runner.controller.slots import name_of
 from workflow_runner.controller.store import Kind, Store
+from workflow_runner.errors import Internal
 
 STOP_SECONDS = 3.0
+STEADY_SECONDS = 30.0
+"""kopf that lived this long did well: what ends it then is no further failure of those before."""
+MOST_FAILURES = 5
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """One life of kopf: how to end it, and what is to be seen of it."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    ready: threading.Event = field(default_factory=threading.Event)
+    insights: Insights = field(default_factory=Insights)
+
+
+class WatchesEnded(Internal):
+    """kopf has ended by itself."""
 
 
 class Watches:
@@ -31,67 +55,84 @@ class Watches:
         self._store = store
         self._queue = queue
         self._namespaces = namespaces
-        self._stop = threading.Event()
-        self._ready = threading.Event()
-        self._insights = Insights()
+        self._life = _Life()
 
     @property
     def ready(self) -> bool:
         """Whether kopf has started, has found out what to watch, and goes on."""
-        return self._ready.is_set() and self._insights.ready_resources.is_set() and not self._stop.is_set()
+        life = self._life
+        return life.ready.is_set() and life.insights.ready_resources.is_set() and not life.stop.is_set()
 
     async def run(self) -> None:
-        """Watches until cancelled; raises what made kopf end."""
+        """Watches until cancelled; raises WatchesEnded when kopf ends again and again."""
         level = logging.getLogger().level
         for name in ("kopf.objects", "kopf._core", "kopf._cogs", "kopf.activities"):
             # A line an event, and it knows no more than we do: for those who want to see everything.
             logging.getLogger(name).setLevel(level if level < logging.DEBUG else max(level, logging.WARNING))
         # It warns at every start that it takes no signals in a thread, which is why it is in one.
         logging.getLogger("kopf._core.reactor.running").setLevel(level if level < logging.DEBUG else logging.ERROR)
-        loop, ended = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
-        thread = threading.Thread(target=self._thread, args=(loop, ended), name="watches", daemon=True)
+        loop, failures = asyncio.get_running_loop(), 0
+        while True:
+            begun = loop.time()
+            try:
+                await self._live()
+            except WatchesEnded as error:
+                failures = 1 if loop.time() - begun > STEADY_SECONDS else failures + 1
+                if failures > MOST_FAILURES:
+                    raise
+                log.warning("the watches broke off; they begin again", error=error.message, failures=failures)
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+
+    async def _live(self) -> None:
+        """One life of kopf."""
+        life = self._life = _Life()
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        thread = threading.Thread(target=self._thread, args=(life, loop, ended), name="watches", daemon=True)
         thread.start()
         try:
             await asyncio.shield(ended)
         finally:
-            self._stop.set()
+            life.stop.set()
             await asyncio.to_thread(thread.join, STOP_SECONDS)
 
-    def _thread(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
+    def _thread(self, life: _Life, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
         def see(kind: Kind, resource: Json, deleted: bool) -> None:
             loop.call_soon_threadsafe(self._take, kind, resource, deleted)
 
         error: BaseException | None = None
         try:
-            asyncio.run(self._watch(see))
+            asyncio.run(self._watch(life, see))
         except BaseException as caught:  # noqa: BLE001 - it goes on in the operator's loop
             error = caught
         if not loop.is_closed():
             loop.call_soon_threadsafe(_settle, ended, error)
 
-    async def _watch(self, see: See) -> None:
+    async def _watch(self, life: _Life, see: See) -> None:
         try:
             await kopf.operator(
                 registry=build_registry(see),
                 settings=build_settings(),
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
-                stop_flag=self._stop,
-                ready_flag=self._ready,
-                insights=self._insights,
+                stop_flag=life.stop,
+                ready_flag=life.ready,
+                insights=life.insights,
             )
         finally:
             # kopf waits for this flag in a thread of the loop's, for which the loop's end would wait for ever.
-            self._stop.set()
+            life.stop.set()
 
     def _take(self, kind: Kind, resource: Json, deleted: bool) -> None:
         if kind == "execution":
             self._store.see_execution(resource, deleted=deleted)
             self._queue.add(resource["metadata"]["uid"])
         elif kind == "runner":
-            self._store.see_runner(resource, deleted=deleted)
+            changed = self._store.see_runner(resource, deleted=deleted)
             self._queue.add(key_of(name_of(resource)))
-            for uid in self._store.executions_for_runner(resource["metadata"]["name"]):
+            # Its status is written again and again: thousands of executions must not be looked at for that.
+            for uid in self._store.executions_for_runner(resource["metadata"]["name"]) if changed else ():
                 self._queue.add(uid)
         else:
             see = self._store.see_job if kind == "job" else self._store.see_pod
@@ -106,4 +147,4 @@ def _settle(ended: asyncio.Future[None], error: BaseException | None) -> None:
     if error is None:
         ended.set_result(None)
     else:
-        ended.set_exception(RuntimeError(f"the watches have ended: {error!r}"))
+        ended.set_exception(WatchesEnded(f"the watches have ended: {error!r}"))

@@ -129,7 +129,7 @@ class EnvVar(Resource):
             ),
             Rule(
                 "!self.name.matches('" + RESERVED_ENV + "')",
-                "names that begin with WORKFLOW_RUNNER_, PYTHON or LD_, LOG_LEVEL and PATH belong to the operator",
+                "names that begin with WORKFLOW_RUNNER_, PYTHON, LD_ or OPENSSL_, LOG_LEVEL and PATH belong to the operator",
                 field_path=".name",
             ),
         )
@@ -326,9 +326,11 @@ class RunnerSnapshot(Resource):
     stigmer: Stigmer | None = Field(default=None, description="Where its progress is reported.")
     template: AnyObject | None = Field(default=None, description="What its pods have, besides the execution's own template.")
     snapshots: Snapshots | None = Field(default=None, description="Where the run keeps its checkpoints.")
-    timeout: str | None = Field(default=None, description="The run's time-out: the execution's own, else the runner's default.")
+    timeout: Duration | None = Field(
+        default=None, description="The run's time-out: the execution's own, else the runner's default."
+    )
     retries: int | None = Field(default=None, description="The run's retries: the execution's own, else the runner's default.")
-    ttl_after_finished: str | None = Field(
+    ttl_after_finished: Duration | None = Field(
         default=None, description="When its Job and pods go: the execution's own word, else the runner's default."
     )
 

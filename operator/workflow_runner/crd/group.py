@@ -27,6 +27,9 @@ ANNOTATION_INPUT = f"{GROUP}/input"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "workflow-runner"
 
+LABEL_JOB_NAME = "batch.kubernetes.io/job-name"
+"""Kubernetes' own, on the pods of a Job."""
+
 SINK_AUDIENCE = "workflow-runner-sink"
 """The audience of the projected tokens with which pods come to the sink."""
 

@@ -31,8 +31,8 @@ OWN_FOLDERS = (INPUT_FOLDER, SECRETS_FOLDER, TOKEN_FOLDER, SNAPSHOT_FOLDER, TMP_
 OWN_VARIABLES = ("WORKFLOW_RUNNER_", "LOG_LEVEL")
 """How the operator's environment variables begin; no template sets them."""
 
-RESERVED_ENV = "^(WORKFLOW_RUNNER_.*|PYTHON.*|LD_.*|LOG_LEVEL|PATH)$"
-"""Names of environment variables that are the operator's, or decide what program runs."""
+RESERVED_ENV = "^(WORKFLOW_RUNNER_.*|PYTHON.*|LD_.*|OPENSSL_.*|LOG_LEVEL|PATH)$"
+"""Names of environment variables that are the operator's, or decide what program runs: OPENSSL_CONF names libraries."""
 
 _REFUSED_POD: dict[str, tuple[str, str]] = {
     "hostNetwork": ("boolean", "a run does not share the node's network"),

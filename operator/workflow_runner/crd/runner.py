@@ -82,7 +82,10 @@ class Defaults(Resource):
     timeout: Duration | None = Field(default=None, description="spec.timeout of executions that have none.")
     ttl_after_finished: Duration | None = Field(default=None, description="spec.ttlAfterFinished of executions that have none.")
     retries: int | None = Field(
-        default=None, ge=0, le=MAX_RETRIES, description="spec.retries of executions that have none; 0 if left out."
+        default=None,
+        ge=0,
+        le=MAX_RETRIES,
+        description="spec.retries of executions that have none; if left out 0, or 6 with snapshots.",
     )
 
 

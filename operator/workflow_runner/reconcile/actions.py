@@ -146,3 +146,5 @@ class Plan:
 
     actions: tuple[Action, ...] = ()
     again_after: float | None = None
+    gives_way: bool = False
+    """Something else than its turn keeps the run from its launch: it has no place in its runner's line meanwhile."""

@@ -97,6 +97,8 @@ class _Check:
         of_runner = {str(entry.get("name")) for entry in _workflow_container(self.of_runner).get("env") or []}
         for number, variable in enumerate(self.spec.env or []):
             path = f"spec.env[{number}]"
+            if re.match(pods.RESERVED_ENV, variable.name):
+                yield f"{path}.name: {variable.name} belongs to the operator"
             if variable.name in of_runner and "env" not in self.runner.spec.allow.template:
                 yield self._field(f"{path}.name", f"{variable.name} is set by the runner's launch.template and", "env")
             if variable.value_from is not None and variable.value_from.secret_key_ref is not None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from workflow_runner.reconcile.actions import Action, BeginRun, EndRun, Plan, TakeTurn
 from workflow_runner.reconcile.allowed import not_allowed
-from workflow_runner.reconcile.decisions import launched, with_finalizer, written
+from workflow_runner.reconcile.decisions import SOURCE_MISSING_RETRY, launched, with_finalizer, written
 from workflow_runner.reconcile.live import End
 from workflow_runner.reconcile.observed import Accepted, Missing, Observed, Refused
 from workflow_runner.reconcile.status import desired_of, in_progress
 from workflow_runner.reconcile.timestamps import from_text
 
 RUNNER_MISSING_RETRY = 30.0
-SOURCE_MISSING_RETRY = 10.0
 RUNNER_MAY_COME = timedelta(seconds=3)
 POSITION_SECONDS = 15.0
 """How old the position in line may get in status; more, the longer the line is."""
-POSITION_WRITES_PER_SECOND = 5.0
+POSITION_WRITES_PER_SECOND = 1.0
 
 
 def cancelled_before_launch(o: Observed) -> Plan | None:
@@ -69,7 +69,7 @@ def without_sources(o: Observed) -> Plan | None:
 
 def _waits(o: Observed, reason: str, message: str, again_after: float | None = None) -> Plan:
     status = in_progress(o, "Pending", reason=reason, message=message, accepted=("False", reason, message))
-    return written(o, status, again_after=again_after)
+    return replace(written(o, status, again_after=again_after), gives_way=True)
 
 
 def held_before_launch(o: Observed) -> Plan | None:
@@ -78,7 +78,8 @@ def held_before_launch(o: Observed) -> Plan | None:
         return None
     status = in_progress(o, "Paused")
     status["callback"] = o.status.get("callback") or {"sourceSequence": 0, "baseSequence": 0}
-    return with_finalizer(o, written(o, status, event=("Paused", "The run is held before its launch.")))
+    held = written(o, status, event=("Paused", "The run is held before its launch."))
+    return with_finalizer(o, replace(held, gives_way=True))
 
 
 def runner_paused(o: Observed) -> Plan | None:
@@ -88,12 +89,13 @@ def runner_paused(o: Observed) -> Plan | None:
     message = f"The WorkflowRunner {o.runner.namespace}/{o.runner.name} is paused; the run starts when it is not any more."
     status = in_progress(o, "Queued", reason="RunnerPaused", message=message)
     status.pop("queuePosition", None)
-    return written(o, status, event=("Queued", message))
+    return replace(written(o, status, event=("Queued", message)), gives_way=True)
 
 
 def waiting_for_its_turn(o: Observed) -> Plan | None:
-    """The runner has as many runs as it may have: first come, first served, between namespaces in turn."""
-    if o.runner is None or launched(o) or not isinstance(o.checked, Accepted):
+    """The runner has as many runs as it may have: first come, first served, between namespaces in turn. Who is in line
+    already need not be looked at again before its turn."""
+    if o.runner is None or launched(o) or not (isinstance(o.checked, Accepted) or (o.checked is None and o.in_line)):
         return None
     limit = o.runner.spec.limits.max_concurrent_executions
     if o.turn is None:

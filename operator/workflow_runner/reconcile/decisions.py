@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from workflow_runner.crd import group
@@ -12,6 +13,8 @@ from workflow_runner.reconcile.observed import Observed
 Json = dict[str, Any]
 
 NORMAL, WARNING = "Normal", "Warning"
+SOURCE_MISSING_RETRY = 10.0
+"""How soon a ConfigMap that is not there is looked for again."""
 
 
 def launched(o: Observed) -> bool:
@@ -37,7 +40,7 @@ def with_finalizer(o: Observed, decision: Plan) -> Plan:
     """The decision, with the resource held first."""
     if group.FINALIZER in o.metadata.get("finalizers", []):
         return decision
-    return Plan((AddFinalizer(), *decision.actions), decision.again_after)
+    return replace(decision, actions=(AddFinalizer(), *decision.actions))
 
 
 def phase_event(o: Observed, reason: str, message: str, kind: str = NORMAL) -> RecordEvent:

@@ -34,7 +34,7 @@ from workflow_runner.reconcile.before_launch import (
 )
 from workflow_runner.reconcile.bounds import fitted
 from workflow_runner.reconcile.decisions import NORMAL, WARNING, launched, phase_event, until_next_write
-from workflow_runner.reconcile.following import follow, stop
+from workflow_runner.reconcile.following import follow, grace, stop
 from workflow_runner.reconcile.launching import given_back, launch
 from workflow_runner.reconcile.observed import Observed
 from workflow_runner.reconcile.status import (
@@ -91,7 +91,10 @@ def being_deleted(o: Observed) -> Plan | None:
     if o.live is not None and o.live.end is None:
         return stop(o, "the WorkflowExecution was deleted")
     ended_at = min(o.live.end.time, o.now) if o.live is not None and o.live.end is not None else o.now
-    if _owes(o) and o.now - max(ended_at, requested_at(o)) < DELIVERY_AFTER_DELETE:
+    asked = requested_at(o)
+    # The second bound is for an end that the pod's clock puts into the future.
+    in_time = o.now - max(ended_at, asked) < DELIVERY_AFTER_DELETE and o.now - asked < grace(o) + DELIVERY_AFTER_DELETE
+    if _owes(o) and in_time:
         return Plan(again_after=0.5)
     remove: tuple[Action, ...] = (CleanUp(),) if o.workload is not None else ()
     return Plan((*remove, RemoveFinalizer(), ForgetRun()))
@@ -106,7 +109,7 @@ def another_run(o: Observed) -> Plan | None:
             return write_end(o)
         if o.live is not None and launched(o):
             return follow(o)
-    elif _owes(o) and o.now - _completion(o) < DELIVERY_BEFORE_NEXT_RUN:
+    elif _owes(o) and abs(o.now - _completion(o)) < DELIVERY_BEFORE_NEXT_RUN:  # ahead, by the pod's clock
         return Plan(again_after=0.5)
     return Plan((CleanUp(), ForgetRun(), WriteStatus(begun_anew(o))))
 

@@ -71,8 +71,9 @@ def _until_timeout(o: Observed, live: LiveRun) -> float | None:
     if not o.snapshot.get("timeout") or live.paused:
         return None
     begin = live.start or (from_text(o.workload["metadata"]["creationTimestamp"]) if _is_dated(o) and o.workload else o.now)
-    limit = timedelta(seconds=seconds(o.snapshot["timeout"]) + live.paused_seconds) + TIMEOUT_MARGIN
-    return (begin + limit - o.now).total_seconds()
+    # Numbers, since the pod's clock and status may hold what is no date any more once something is added to it.
+    limit = seconds(o.snapshot["timeout"]) + live.paused_seconds + TIMEOUT_MARGIN.total_seconds()
+    return limit - (o.now - begin).total_seconds()
 
 
 def _is_dated(o: Observed) -> bool:
@@ -137,13 +138,14 @@ def stop(o: Observed, reason: str) -> Plan:
     end = run_end(o.mode, o.job, o.pod, o.now)
     if isinstance(end, End):
         return Plan((EndRun(end),))
-    waited, grace = o.now - requested_at(o), _grace(o)
-    if end is None and waited < grace and not o.suspended and _container_may_answer(o):
-        return Plan((SetDesired(desired_of(o)),), again_after=(grace - waited).total_seconds())
+    waited, most = o.now - requested_at(o), grace(o)
+    if end is None and waited < most and not o.suspended and _container_may_answer(o):
+        return Plan((SetDesired(desired_of(o)),), again_after=(most - waited).total_seconds())
     return Plan((*_removed(o), EndRun(End("Cancelled", o.now, reason))))
 
 
-def _grace(o: Observed) -> timedelta:
+def grace(o: Observed) -> timedelta:
+    """How long a run has to end by itself once it is cancelled."""
     cancellation = o.spec.cancellation
     if cancellation is None or not o.spec.cancelled:
         return CANCEL_GRACE

@@ -5,6 +5,7 @@ Called by execution.plan; `relaunch` by following.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from workflow_runner.crd.durations import seconds
@@ -23,7 +24,7 @@ from workflow_runner.reconcile.actions import (
     WriteStatus,
 )
 from workflow_runner.reconcile.allowed import not_allowed
-from workflow_runner.reconcile.decisions import WARNING, launched, phase_event, with_finalizer, written
+from workflow_runner.reconcile.decisions import SOURCE_MISSING_RETRY, WARNING, launched, phase_event, with_finalizer, written
 from workflow_runner.reconcile.live import End
 from workflow_runner.reconcile.observed import Accepted, Missing, Observed
 from workflow_runner.reconcile.pod_trouble import refusal
@@ -40,6 +41,8 @@ def launch(o: Observed) -> Plan | None:
     """Pin what is run, then start it; the pin comes first, so that a restart finds the same workload."""
     if launched(o) or o.runner is None or not isinstance(o.checked, Accepted):
         return None
+    if _outlives_its_job(o):
+        return _until_it_is_gone(o)
     launches = o.status.get("launches") or 1
     name = workload_name(o.metadata["name"], o.uid, o.run_id, launches)
     if o.launch_error:
@@ -75,6 +78,18 @@ def given_back(o: Observed) -> Plan | None:
     return relaunch(o, status)
 
 
+def _outlives_its_job(o: Observed) -> bool:
+    return o.mode == "Job" and o.job is None and o.pod is not None and not _is_over(o.pod)
+
+
+def _until_it_is_gone(o: Observed) -> Plan:
+    """The Job is gone and its pod is not yet: two pods must neither make the same calls nor write the same snapshots."""
+    assert o.pod is not None  # noqa: S101 - says so to the type checker
+    going = o.pod["metadata"].get("deletionTimestamp")
+    away: tuple[Action, ...] = () if going else (DeleteWorkload("Pod", o.pod["metadata"]["name"]),)
+    return Plan(away, again_after=STOPPING_RETRY)
+
+
 def _taken_away(o: Observed) -> tuple[Action, ...]:
     if o.mode == "Pod":
         gone = o.pod is None or o.pod["metadata"].get("deletionTimestamp") or _is_over(o.pod)
@@ -91,8 +106,10 @@ def _is_over(pod: Json) -> bool:
 def relaunch(o: Observed, status: Json, *, lost: End | None = None) -> Plan:
     """Starts a further workload under the pin of the first. The workload comes before the status that names it: an
     operator killed in between makes the same one again, and finds it there. `lost` is why, where something went wrong."""
+    if _outlives_its_job(o):
+        return _until_it_is_gone(o)
     if isinstance(o.checked, Missing):
-        return _held_up(o, status, o.checked.reason, o.checked.message)
+        return replace(_held_up(o, status, o.checked.reason, o.checked.message), again_after=SOURCE_MISSING_RETRY)
     if not isinstance(o.checked, Accepted):
         return Plan()  # the document is being read again
     refusals = _refusals(o)

@@ -131,7 +131,8 @@ class LiveRun:
         if status.get("phase") in TERMINAL_PHASES:
             run.end = End(
                 phase=status["phase"],
-                time=from_text(status["completionTime"]),
+                # Absent from a status that somebody wrote by hand.
+                time=from_text(status["completionTime"]) if status.get("completionTime") else from_milliseconds(0),
                 error=status.get("error"),
                 output=status.get("output"),
                 output_known="output" in status,

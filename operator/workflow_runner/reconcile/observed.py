@@ -150,6 +150,11 @@ class Observed:
         return self.pod if self.mode == "Pod" else self.job
 
     @property
+    def in_line(self) -> bool:
+        """Whether status says that the run waits for its turn."""
+        return self.status.get("phase") == "Queued" and "queuePosition" in self.status
+
+    @property
     def suspended(self) -> bool:
         """Whether a paused run has given its machine back."""
         return bool(self.status.get("suspended"))

@@ -23,8 +23,10 @@ Json = dict[str, Any]
 
 CACHE_SECONDS = 60.0
 CACHE_SIZE = 4096
+Refusal = Unauthenticated | PermissionDenied
 REFUSAL_SECONDS = 5.0
-"""A bad token is bad for this long without asking: a stranger who insists does not load the API server."""
+"""A bad token, or one of a pod that is no run's, is bad for this long without asking: a stranger who insists does not
+load the API server."""
 REVIEWS_AT_ONCE = 16
 MAX_TOKEN = 16 * 1024
 
@@ -62,7 +64,7 @@ class Identities:
         self._namespace_of = namespace_of
         self._known_pod = known_pod
         self._known_job = known_job
-        self._cache: OrderedDict[bytes, tuple[float, Caller | str]] = OrderedDict()
+        self._cache: OrderedDict[bytes, tuple[float, Caller | Refusal]] = OrderedDict()
         self._reviews = asyncio.Semaphore(REVIEWS_AT_ONCE)
         self._asking: dict[bytes, asyncio.Lock] = {}
 
@@ -88,7 +90,7 @@ class Identities:
             return None
         if isinstance(answer, Caller):
             return answer
-        raise Unauthenticated(answer, code="sink.bad-token")
+        raise type(answer)(answer.message, code=answer.code)
 
     async def _find_out(self, digest: bytes, token: str) -> Caller:
         if len(token) > MAX_TOKEN or token.count(".") != 2:
@@ -96,13 +98,13 @@ class Identities:
         try:
             async with self._reviews:
                 caller = await self._ask(token)
-        except Unauthenticated as error:
-            self._keep(digest, error.message)
+        except (Unauthenticated, PermissionDenied) as error:
+            self._keep(digest, error)
             raise
         self._keep(digest, caller)
         return caller
 
-    def _keep(self, digest: bytes, answer: Caller | str) -> None:
+    def _keep(self, digest: bytes, answer: Caller | Refusal) -> None:
         seconds = CACHE_SECONDS if isinstance(answer, Caller) else REFUSAL_SECONDS
         self._cache[digest] = (time.monotonic() + seconds, answer)
         self._cache.move_to_end(digest)

@@ -248,10 +248,17 @@ class Relay:
             lane.ready.remove(execution)
             execution.waiting = False
         if not lane.executions and self._group is not None:
-            lane.closing = asyncio.get_running_loop().call_later(self._idle_seconds, self._close_lane, lane)
+            self._close_later(lane)
+
+    def _close_later(self, lane: _Lane) -> None:
+        lane.closing = asyncio.get_running_loop().call_later(self._idle_seconds, self._close_lane, lane)
 
     def _close_lane(self, lane: _Lane) -> None:
         if self._group is None or lane.executions:
+            return
+        if lane.sending:
+            # Its executions have gone elsewhere, but a call is under way, and a closed client would break it off.
+            self._close_later(lane)
             return
         _cancel(lane.pause)
         del self._lanes[lane.destination]

@@ -117,7 +117,7 @@ def writes(cluster: Cluster, namespace: str) -> Counter[str]:
     found: Counter[str] = Counter()
     for event in cluster.audit_log():
         reference = event.get("objectRef") or {}
-        if event["user"]["username"] != ACCOUNT or reference.get("namespace") != namespace:
+        if event["user"].get("username") != ACCOUNT or reference.get("namespace") != namespace:
             continue
         if event["verb"] in WRITES and event["responseStatus"]["code"] < 400:
             resource = "/".join(filter(None, (reference["resource"], reference.get("subresource"))))

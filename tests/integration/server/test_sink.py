@@ -102,6 +102,16 @@ async def test_a_bad_token_is_not_asked_about_again_and_again(sink: Sink, live: 
     assert api_server.reviews == 1
 
 
+async def test_a_pod_that_is_no_runs_is_not_asked_about_again_and_again(
+    sink: Sink, live: LiveRun, api_server: ApiServer
+) -> None:
+    for _ in range(4):
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await progress(sink, token("unbound"), sink_pb2.ProgressBatch(run=RUN))
+        assert refusal.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert api_server.reviews == 1
+
+
 async def test_batches_of_a_stream_are_folded_and_repeats_dropped(sink: Sink, live: LiveRun) -> None:
     counts = sink_pb2.TaskCounts(started=2, completed=1)
     first = sink_pb2.ProgressBatch(run=RUN, events=[event(1), event(2)])

@@ -353,6 +353,19 @@ async def test_a_wrong_key_keeps_everything_until_it_is_mended(running: Running,
     assert stigmer.numbers("run-1") == [1, 2, 3, 4, 5]
 
 
+async def test_a_call_to_the_old_destination_that_outlasts_its_client_holds_nothing_up(
+    running: Running, stigmer: StigmerServer, other: StigmerServer
+) -> None:
+    stigmer.behaviour = Behaviour("status", code="PERMISSION_DENIED", seconds=1.0)
+    running.relay.track("run-1", plain(stigmer), 0)
+    offer_all(running.relay, "run-1", range(1, 6))
+    await stigmer.until(lambda: len(stigmer.calls) == 1)
+    # An unused client is closed after a tenth of the time that this call takes.
+    running.relay.track("run-1", plain(other), 0)
+    assert await running.relay.delivered("run-1", 5, 20)
+    assert other.numbers("run-1") == [1, 2, 3, 4, 5]
+
+
 async def test_a_new_destination_takes_over_what_waits(running: Running, stigmer: StigmerServer, other: StigmerServer) -> None:
     stigmer.behaviour = Behaviour("status", code="PERMISSION_DENIED")
     running.relay.track("run-1", plain(stigmer), 0)

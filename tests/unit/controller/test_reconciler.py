@@ -6,6 +6,7 @@ hold the same paths against a real API server.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 from datetime import UTC, datetime, timedelta
@@ -24,12 +25,16 @@ from workflow_runner.controller.stigmer import Destinations
 from workflow_runner.controller.store import Store
 from workflow_runner.controller.validation import Validator
 from workflow_runner.crd import group
+from workflow_runner.errors import Internal
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2
-from workflow_runner.reconcile.observed import Accepted
+from workflow_runner.reconcile.line import Waiting
+from workflow_runner.reconcile.observed import Accepted, Turn
 from workflow_runner.reconcile.timestamps import to_text
 from workflow_runner.stigmer.relay import Relay
 
 Json = dict[str, Any]
+
+RUNNER = ("ns", "default")
 
 
 class OneExecution:
@@ -120,6 +125,29 @@ class Accepts(Validator):
 
     async def check(self, source: Source) -> Accepted:
         return Accepted("e2e/hello:1", "sha256:d", "packed")
+
+
+class NoChild(Validator):
+    """A validator that cannot look at anything."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    async def check(self, source: Source) -> Accepted:
+        self.tries += 1
+        raise Internal("no child")
+
+
+class Slow(Validator):
+    """A validator that does not come to an end."""
+
+    def __init__(self) -> None:
+        self.at_work: list[str] = []
+
+    async def check(self, source: Source) -> Accepted:
+        self.at_work.append(str(source.document))
+        await asyncio.Event().wait()
+        raise AssertionError("it waits for ever")
 
 
 class Operator:
@@ -342,6 +370,37 @@ class TestSources:
         await operator.look()
         assert list(server.jobs) == [JOB]
 
+    async def test_a_check_that_fails_for_no_fault_of_the_document_is_tried_again_after_a_while(self) -> None:
+        server = OneExecution(resource())
+        operator = Operator(server)
+        operator.observer._validator = validator = NoChild()
+        await _checked(operator)
+        for _ in range(3):
+            await operator.look()
+        assert server.resource is not None
+        assert "operator's trouble" in _message(server.resource, "Accepted")
+        assert server.resource["status"]["phase"] == "Pending"
+        assert validator.tries == 1
+        operator.observer._validator = Accepts()
+        operator.observer._missing.clear()
+        await _checked(operator)
+        await operator.look()
+        assert list(server.jobs) == [JOB]
+
+    async def test_costly_documents_of_one_namespace_keep_no_others_waiting(self) -> None:
+        operator = Operator(OneExecution(resource()))
+        operator.observer._validator = validator = Slow()
+        for name in ("a1", "a2", "a3", "b1"):
+            metadata = {"name": name, "namespace": name[0], "uid": name, "generation": 1, "creationTimestamp": ago(hours=1)}
+            execution = {"metadata": metadata, "spec": {"workflow": {"yaml": name}}}
+            operator.store.see_execution(execution, deleted=False)
+            await operator.observer.observe(execution, launch_error=None, turn=None, seconds_since_write=None)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert validator.at_work == ["a1", "b1"]
+        await operator.observer.close()
+        assert not operator.observer._one_at_a_time
+
     async def test_a_missing_key_is_named(self) -> None:
         server = OneExecution(self.from_config_maps())
         server.config_maps = {"documents": {"other": "x"}}
@@ -370,6 +429,20 @@ class TestLaunchesThatFail:
         assert list(server.jobs) == [JOB]
         assert "exceeded quota" not in _message(server.resource, "Reconciling")
 
+    async def test_it_is_tried_more_and_more_slowly(self) -> None:
+        server = OneExecution(resource())
+        server.refuse["create_job"] = Forbidden("jobs is forbidden: exceeded quota: small", 403)
+        operator = Operator(server)
+        waits: list[float] = []
+        operator.reconciler._again = lambda uid, after: waits.append(after)
+        await _checked(operator)
+        for _ in range(7):
+            await operator.look()
+        assert waits == [0, 5, 10, 20, 40, 40, 40]
+        del server.refuse["create_job"]
+        await operator.look()
+        assert operator.reconciler._launch_tries == {}
+
     async def test_a_lost_job_is_made_again_under_a_new_name_and_once(self) -> None:
         server = OneExecution(running())
         assert server.resource is not None
@@ -397,6 +470,23 @@ class TestLaunchesThatFail:
         assert len(server.jobs) == 1
         assert server.resource["status"]["launches"] == 2
 
+    async def test_while_a_pod_of_the_deleted_job_is_there_nothing_is_launched(self) -> None:
+        server = OneExecution(running())
+        assert server.resource is not None
+        server.resource["status"] |= {"runner": {"mode": "Job", "retries": 3}, "launches": 1}
+        operator = Operator(server)
+        labels = {group.LABEL_EXECUTION_UID: UID, group.LABEL_JOB_NAME: JOB}
+        metadata = {"name": f"{JOB}-x", "namespace": "ns", "uid": "p", "resourceVersion": "1", "labels": labels}
+        left: Json = {"kind": "Pod", "metadata": metadata, "spec": {}, "status": {"phase": "Running"}}
+        operator.store.see_pod(left, deleted=False)
+        await _checked(operator)
+        await operator.look()
+        assert not server.jobs
+        assert "delete_pod" in server.calls
+        operator.store.see_pod(left, deleted=True)
+        await operator.look()
+        assert len(server.jobs) == 1
+
 
 class TestLine:
     async def test_one_place_one_run_and_the_next_is_called_when_it_ends(self) -> None:
@@ -419,6 +509,78 @@ class TestLine:
         assert list(server.jobs) == [JOB]
         assert operator.slots.counts(("ns", "default")) == (1, 0)
 
+    def limited(self, operator: Operator, **spec: Any) -> None:
+        metadata = {"name": "default", "namespace": "ns", "uid": "r", "generation": 2}
+        spec = {"limits": {"maxConcurrentExecutions": 1}, **spec}
+        operator.store.see_runner({"metadata": metadata, "spec": spec}, deleted=False)
+
+    async def test_who_is_held_or_not_allowed_does_not_stop_the_line(self) -> None:
+        for held in ("paused", "not allowed", "runner gone"):
+            server = OneExecution(resource())
+            operator = Operator(server)
+            self.limited(operator)
+            operator.slots.hold(RUNNER, "other", "ns")
+            await _checked(operator)
+            await operator.look()
+            later = Waiting("later", "ns", "later", "2026-11-21T12:00:00Z")
+            assert operator.slots.take(RUNNER, 1, later) == Turn(granted=False, position=2)
+            assert server.resource is not None
+            server.resource["metadata"]["resourceVersion"] = "90"
+            if held == "paused":
+                server.resource["spec"]["paused"] = True
+            elif held == "not allowed":
+                server.resource["spec"]["secrets"] = {"key": {"secretKeyRef": {"name": "db", "key": "password"}}}
+            else:
+                operator.store.runners.clear()
+            await operator.look()
+            operator.again.clear()
+            operator.slots.leave("other")
+            assert operator.again == ["later"], held
+            assert operator.slots.take(RUNNER, 1, later).granted
+
+    async def test_a_place_that_cannot_be_used_is_given_back(self) -> None:
+        for trouble in ("runner paused", "paused", "not allowed"):
+            server = OneExecution(resource())
+            server.refuse["create_job"] = Forbidden("exceeded quota: small", 403)
+            operator = Operator(server)
+            self.limited(operator)
+            await _checked(operator)
+            await operator.look()
+            assert operator.slots.counts(RUNNER) == (1, 0)
+            assert server.resource is not None
+            server.resource["metadata"]["resourceVersion"] = "90"
+            if trouble == "paused":
+                server.resource["spec"]["paused"] = True
+            elif trouble == "not allowed":
+                server.resource["spec"]["secrets"] = {"key": {"secretKeyRef": {"name": "db", "key": "password"}}}
+            else:
+                self.limited(operator, paused=True)
+            await operator.look()
+            assert operator.slots.counts(RUNNER) == (0, 0), trouble
+            del server.refuse["create_job"]
+            server.resource["spec"] = resource()["spec"]
+            server.resource["metadata"]["resourceVersion"] = "99"
+            self.limited(operator)
+            await _checked(operator)
+            await operator.look()
+            assert list(server.jobs) == [JOB]
+            assert operator.slots.counts(RUNNER) == (1, 0)
+
+    async def test_the_document_of_who_waits_is_looked_at_again_at_its_turn_only(self) -> None:
+        server = OneExecution(resource())
+        operator = Operator(server)
+        self.limited(operator)
+        operator.slots.hold(RUNNER, "other", "ns")
+        await _checked(operator)
+        await operator.look()
+        operator.observer._checks.clear()
+        await operator.look()
+        assert not operator.observer._checking
+        operator.slots.leave("other")
+        await _checked(operator)
+        await operator.look()
+        assert list(server.jobs) == [JOB]
+
     async def test_an_execution_that_goes_leaves_the_line(self) -> None:
         server = OneExecution(resource())
         operator = Operator(server)
@@ -429,6 +591,18 @@ class TestLine:
         operator.store.see_execution(server.resource, deleted=True)
         await operator.reconciler.reconcile(UID)
         assert operator.slots.counts(("ns", "default")) == (0, 0)
+
+
+async def test_a_pod_that_does_not_start_is_looked_at_again_though_nothing_happens(launched: Operator) -> None:
+    server = launched.server
+    assert server.resource is not None
+    server.resource["status"] |= {"phase": "Pending"}
+    del server.resource["status"]["startTime"]
+    server.jobs[JOB]["metadata"]["creationTimestamp"] = ago(seconds=20)
+    looks: list[float] = []
+    launched.observer._again = lambda uid, after: looks.append(after)
+    await launched.look()
+    assert 60 <= looks[-1] < 90
 
 
 async def test_a_new_run_id_runs_again_after_the_end() -> None:

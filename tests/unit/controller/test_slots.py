@@ -133,3 +133,26 @@ def test_an_execution_that_changes_its_runner_leaves_the_old_one(told: Told) -> 
     assert told.slots.take(other, 1, execution("a")).granted
     assert told.slots.counts(RUNNER) == (0, 0)
     assert told.slots.counts(other) == (1, 0)
+
+
+def test_after_a_restart_who_was_pinned_and_waits_has_no_place(told: Told) -> None:
+    told.slots.seed(launched("a", phase="Queued", queuePosition=1), RUNNER)
+    assert told.slots.counts(RUNNER) == (0, 1)
+
+
+def test_a_long_line_costs_next_to_nothing(told: Told) -> None:
+    names = [f"{number:04}" for number in range(3000)]
+    told.take("first", 1)
+    where = {name: {"namespace": name[-1], "since": f"2026-11-21T12:{name[:2]}:{name[2:]}Z"} for name in names}
+    comparisons = 0
+
+    class Counted(str):
+        def __lt__(self, other: str) -> bool:
+            nonlocal comparisons
+            comparisons += 1
+            return str.__lt__(self, other)
+
+    for name in names:
+        since = Counted(where[name]["since"])
+        told.slots.take(RUNNER, 1, Waiting(name, where[name]["namespace"], name, since))
+    assert comparisons < 40 * len(names)

@@ -10,6 +10,7 @@ import pytest
 
 from workflow_runner.controller.sources import Source
 from workflow_runner.controller.validation import Validator
+from workflow_runner.errors import Internal
 from workflow_runner.reconcile.observed import Accepted, Refused
 
 HEAD = "document: {dsl: 1.0.0, namespace: unit, name: checked, version: 0.1.0}\n"
@@ -41,3 +42,11 @@ async def test_a_document_that_finds_a_bug_is_refused_and_others_are_checked(val
     assert refused.error["detail"].startswith("checking it failed: ")
     assert isinstance(await validator.check(Source(HEAD + "do: [{a: {set: {b: 1}}}]", "spec.workflow.yaml")), Accepted)
     assert seen == ["refused", "accepted"]
+
+
+async def test_where_there_is_no_child_no_document_is_refused_and_the_next_check_has_one(validator: Validator) -> None:
+    source = Source(HEAD + "do: [{a: {set: {b: 1}}}]", "spec.workflow.yaml")
+    validator._pool.stop()
+    with pytest.raises(Internal):
+        await validator.check(source)
+    assert isinstance(await validator.check(source), Accepted)

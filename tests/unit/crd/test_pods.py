@@ -51,7 +51,7 @@ def test_other_folders(path: str) -> None:
     assert not pods.is_own_folder(path)
 
 
-@pytest.mark.parametrize("name", ["WORKFLOW_RUNNER_RUN_ID", "PYTHONPATH", "LD_PRELOAD", "PATH", "LOG_LEVEL"])
+@pytest.mark.parametrize("name", ["WORKFLOW_RUNNER_RUN_ID", "PYTHONPATH", "LD_PRELOAD", "PATH", "LOG_LEVEL", "OPENSSL_CONF"])
 def test_names_of_variables_that_an_execution_cannot_use(name: str) -> None:
     assert re.match(pods.RESERVED_ENV, name)
 

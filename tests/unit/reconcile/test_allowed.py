@@ -399,3 +399,8 @@ def test_a_template_that_is_nested_too_deeply_is_refused() -> None:
         deep = {"a": deep}
     [found] = refusals(pod(affinity=deep), {"template": ["affinity"]})
     assert "nested too deeply" in found
+
+
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "OPENSSL_CONF", "WORKFLOW_RUNNER_SINK_ENDPOINT"])
+def test_variables_that_decide_what_program_runs_are_refused_whatever_the_crd_lets_through(name: str) -> None:
+    assert refusals({"env": [{"name": name, "value": "/mnt/x"}]}) == [f"spec.env[0].name: {name} belongs to the operator"]

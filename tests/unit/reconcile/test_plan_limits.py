@@ -292,3 +292,24 @@ def test_a_phase_that_somebody_wrote_over_a_live_run_is_written_over(observed: B
     live.ingest(event(1, "workflow_started"))
     edited = observed.launched(live, phase="Completed", now=NOW + timedelta(seconds=1))
     assert written(plan(edited))["phase"] == "Running"
+
+
+class TestClocksAhead:
+    """A node's clock may be ahead of ours: an end in the future is no reason to wait for it."""
+
+    OWES = Delivery(0, "down", 1)
+
+    def test_a_deletion_does_not_wait_for_the_pods_clock(self, observed: Builder, live: LiveRun) -> None:
+        live.ingest(event(1, "workflow_completed", seconds=3600))
+        gone: Json = {"metadata": {"deletionTimestamp": "2026-11-21T12:00:00Z"}}
+        waiting = observed.launched(live, delivery=self.OWES, **gone)
+        assert plan(waiting).again_after == 0.5
+        assert "RemoveFinalizer" in kinds(plan(replace(waiting, now=NOW + timedelta(seconds=41))))
+
+    def test_nor_does_the_next_run(self, observed: Builder) -> None:
+        ended = {"phase": "Completed", "runId": "one", "jobName": JOB}
+        for seconds, waits in ((-31, False), (-29, True), (29, True), (31, False)):
+            completion = (NOW + timedelta(seconds=seconds)).isoformat()
+            status = {**ended, "completionTime": completion}
+            decision = plan(observed(spec={"runId": "two"}, status=status, delivery=self.OWES))
+            assert (decision.again_after == 0.5) is waits, seconds

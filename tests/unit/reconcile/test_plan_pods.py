@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
 
 import pytest
 from tests.unit.reconcile.conftest import JOB, NOW, Builder, event, job
@@ -14,7 +14,7 @@ from workflow_runner.crd.runner import WorkflowRunnerSpec
 from workflow_runner.reconcile import actions as act
 from workflow_runner.reconcile.execution import plan
 from workflow_runner.reconcile.live import ControlAnswer, LiveRun
-from workflow_runner.reconcile.observed import Accepted, Observed
+from workflow_runner.reconcile.observed import Accepted, Missing, Observed
 
 Json = dict[str, Any]
 
@@ -224,3 +224,49 @@ class TestSuspension:
         decision = plan(resumed)
         assert "CreateWorkload" not in kinds(decision)
         assert decision.again_after
+
+
+class TestPodThatOutlivesItsJob:
+    """A Job was deleted and its pod takes its time: it may still make calls and write snapshots."""
+
+    STATUS: ClassVar[Json] = {"runner": {"mode": "Job", "retries": 3}, "launches": 1}
+
+    def lost(self, observed: Builder, live: LiveRun, pod: Json | None, **changes: Any) -> Observed:
+        return observed.launched(live, status=self.STATUS, job=None, pod=pod, checked=ACCEPTED, **changes)
+
+    def test_nothing_is_launched_beside_it(self, observed: Builder, live: LiveRun) -> None:
+        live.ingest(event(1, "workflow_started"))
+        decision = plan(self.lost(observed, live, deleted(bare({"running": {}}))))
+        assert decision.actions == ()
+        assert decision.again_after
+
+    def test_one_that_nobody_told_to_go_is_told(self, observed: Builder, live: LiveRun) -> None:
+        live.ingest(event(1, "workflow_started"))
+        assert plan(self.lost(observed, live, bare({"running": {}}))).actions == (act.DeleteWorkload("Pod", POD),)
+
+    @pytest.mark.parametrize("pod", [None, bare({"terminated": {"exitCode": 143}}, phase="Failed")])
+    def test_when_it_is_over_the_run_is_launched_again(self, observed: Builder, live: LiveRun, pod: Json | None) -> None:
+        live.ingest(event(1, "workflow_started"))
+        assert "CreateWorkload" in kinds(plan(self.lost(observed, live, pod)))
+
+    def test_the_same_holds_for_a_job_that_went_before_the_run_began(self, observed: Builder, live: LiveRun) -> None:
+        assert "CreateWorkload" not in kinds(plan(self.lost(observed, live, bare({"running": {}}), phase="Pending")))
+        assert "CreateWorkload" in kinds(plan(self.lost(observed, live, None, phase="Pending")))
+
+
+def test_a_relaunch_that_lacks_a_config_map_looks_again(observed: Builder, live: LiveRun) -> None:
+    live.ingest(event(1, "workflow_started"))
+    status = {"runner": {"mode": "Job", "retries": 3}, "launches": 1}
+    decision = plan(observed.launched(live, status=status, job=None, pod=None, checked=Missing("Gone", "not there")))
+    assert decision.again_after
+
+
+@pytest.mark.parametrize("paused", [0.0, 1e300])
+def test_a_pod_whose_clock_is_at_the_end_of_time_keeps_nobody_from_deciding(
+    observed: Builder, live: LiveRun, paused: float
+) -> None:
+    live.ingest(event(1, "workflow_started", seconds=(datetime.max.replace(tzinfo=UTC) - NOW).total_seconds() - 1))
+    live.paused_seconds = paused
+    running = observed.launched(live, status={"runner": {"mode": "Job", "timeout": "1h", "retries": 0}})
+    assert "WriteStatus" in kinds(plan(running))
+    assert "EndRun" in kinds(plan(replace(running, job=job(conditions=[{"type": "Complete", "status": "True"}]))))

@@ -3,41 +3,48 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.e2e.cluster import Cluster
+from tests.e2e.harness import http_server
+from tests.e2e.harness.http_server import HttpServer
 from tests.e2e.harness.kube import Execution, Json, Namespace
 from tests.e2e.harness.waiting import wait_for
 
-OUTPUT = {"total": sum(range(8))}
-TASKS = 17
+OUTPUT = {"total": sum(range(4))}
+TASKS = 7
 
 
-def test_a_deleted_pod_fails_a_run_without_retries(namespace: Namespace, case: Path) -> None:
-    execution = namespace.start(case / "execution.yaml")
-    execution.wait_tasks(2)
+@pytest.fixture
+def gate(cluster: Cluster) -> Iterator[HttpServer]:
+    """What every run waits for in its middle."""
+    with http_server.running(cluster) as server:
+        server.hold("/gate")
+        yield server
+
+
+def test_a_deleted_pod_fails_a_run_without_retries(gate: HttpServer, namespace: Namespace, case: Path) -> None:
+    execution = _at_the_gate(gate, namespace, case)
     _delete_pod(execution)
     status = execution.wait_phase("Failed")
     assert status["error"]["code"] == "run.pod-lost", status["error"]
 
 
-def test_a_deleted_pod_is_replaced_where_retries_are_left(namespace: Namespace, case: Path) -> None:
-    execution = namespace.start(case / "execution.yaml", retries=1)
-    execution.wait_tasks(2)
+def test_a_deleted_pod_is_replaced_where_retries_are_left(gate: HttpServer, namespace: Namespace, case: Path) -> None:
+    execution = _at_the_gate(gate, namespace, case, retries=1)
     first = _delete_pod(execution)
-    status = execution.wait_phase("Completed", seconds=90)
-    _began_anew(status, first)
+    status = _completes_anew(execution, gate, first)
     assert status["launches"] == 1, "the same Job"
 
 
-def test_a_drained_node_costs_no_retry(namespace: Namespace, case: Path) -> None:
-    execution = namespace.start(case / "execution.yaml")
-    execution.wait_tasks(2)
+def test_a_drained_node_costs_no_retry(gate: HttpServer, namespace: Namespace, case: Path) -> None:
+    execution = _at_the_gate(gate, namespace, case)
     first = execution.running_pod()["metadata"]["name"]
     _evict(namespace, first)
-    status = execution.wait_phase("Completed", seconds=90)
-    _began_anew(status, first)
-    assert "failures" not in status
+    assert "failures" not in _completes_anew(execution, gate, first)
 
 
 def test_too_little_memory_is_told(namespace: Namespace, case: Path) -> None:
@@ -50,15 +57,14 @@ def test_too_little_memory_is_told(namespace: Namespace, case: Path) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_a_deleted_job(namespace: Namespace, case: Path, retries: int) -> None:
-    execution = namespace.start(case / "execution.yaml", retries=retries)
-    first = execution.wait_tasks(2)
+def test_a_deleted_job(gate: HttpServer, namespace: Namespace, case: Path, retries: int) -> None:
+    execution = _at_the_gate(gate, namespace, case, retries=retries)
+    first = execution.status
     namespace.kubectl("delete", "job", first["jobName"], "--wait=false")
     if retries == 0:
         assert execution.wait_phase("Failed")["error"]["code"] == "run.job-deleted"
         return
-    status = execution.wait_phase("Completed", seconds=90)
-    _began_anew(status, first["podName"])
+    status = _completes_anew(execution, gate, first["podName"])
     assert (status["launches"], status["failures"]) == (2, 1)
     assert status["jobName"] != first["jobName"]
 
@@ -72,11 +78,12 @@ def test_a_deleted_job(namespace: Namespace, case: Path, retries: int) -> None:
     ],
     ids=["wiped", "said-to-have-ended", "removed"],
 )
-def test_a_status_edited_by_hand_is_put_right(namespace: Namespace, case: Path, edit: Json | None) -> None:
-    execution = namespace.start(case / "execution.yaml")
-    before = execution.wait_tasks(4)
+def test_a_status_edited_by_hand_is_put_right(gate: HttpServer, namespace: Namespace, case: Path, edit: Json | None) -> None:
+    execution = _at_the_gate(gate, namespace, case)
+    before = execution.status
     patch = {"status": edit}
     namespace.kubectl("patch", "wfe", execution.name, "--subresource=status", "--type=merge", "-p", json.dumps(patch))
+    gate.release()
     # Not wait_phase: one of these says that the run has ended.
     status = wait_for(
         lambda: execution.status,
@@ -97,6 +104,14 @@ def test_a_status_edited_by_hand_is_put_right(namespace: Namespace, case: Path, 
     assert len(execution.pods()) == 1
 
 
+def _at_the_gate(gate: HttpServer, namespace: Namespace, case: Path, **spec: Any) -> Execution:
+    """A run in its middle, as its status tells, too."""
+    execution = namespace.start(case / "execution.yaml", input={"server": gate.address}, **spec)
+    gate.wait_asked("/gate")
+    execution.wait_tasks(4)
+    return execution
+
+
 def _delete_pod(execution: Execution) -> str:
     name: str = execution.running_pod()["metadata"]["name"]
     execution.namespace.kubectl("delete", "pod", name, "--wait=false")
@@ -110,7 +125,12 @@ def _evict(namespace: Namespace, pod: str) -> None:
     namespace.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
 
 
-def _began_anew(status: Json, first_pod: str) -> None:
+def _completes_anew(execution: Execution, gate: HttpServer, first_pod: str) -> Json:
+    """The status of a run that another pod does from its beginning."""
+    gate.wait_asked("/gate", times=2)
+    gate.release()
+    status = execution.wait_phase("Completed")
     assert status["podName"] != first_pod
     assert status["attempt"] == 2
     assert (status["output"], status["taskCounts"]["completed"]) == (OUTPUT, TASKS)
+    return status

@@ -8,8 +8,8 @@ import pytest
 from tests.e2e.harness.kube import Execution, Namespace
 from tests.e2e.harness.waiting import wait_for
 
-OUTPUT = {"total": sum(range(12))}
-TASKS = 25
+OUTPUT = {"total": sum(range(20))}
+TASKS = 41
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ AT_CREATION: dict[str, tuple[Json, str]] = {
     "fewer-than-no-retries": (execution(retries=-1), "spec.retries"),
     "variable-of-the-operator": (
         execution(env=[{"name": "WORKFLOW_RUNNER_SINK_ENDPOINT", "value": "elsewhere:1"}]),
-        "names that begin with WORKFLOW_RUNNER_, PYTHON or LD_, LOG_LEVEL and PATH belong to the operator",
+        "names that begin with WORKFLOW_RUNNER_, PYTHON, LD_ or OPENSSL_, LOG_LEVEL and PATH belong to the operator",
     ),
     "variable-of-the-loader": (execution(env=[{"name": "LD_PRELOAD", "value": "x"}]), "PATH belong to the operator"),
     "variable-of-python": (execution(env=[{"name": "PYTHONPATH", "value": "x"}]), "PATH belong to the operator"),

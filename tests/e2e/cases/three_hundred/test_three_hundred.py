@@ -19,7 +19,8 @@ FINISHED = 1000
 RUNNING = 60
 MEMORY_LIMIT = 768
 """MiB, as the chart has it."""
-MOST_WRITES = 8.0
+MOST_WRITES = 11.0
+"""An execution; one that neither waits in line nor for a place on a node needs six."""
 
 
 @pytest.mark.timeout(900)
@@ -61,7 +62,6 @@ def test_three_hundred_at_once(operator: Operator, namespace: Namespace, case: P
     counts = writes(namespace.cluster, namespace.name)
     each = counts.total() / EXECUTIONS
     print(f"{each:.2f} writes an execution: {dict(counts)}")
-    # Those that waited in line were told so, and their places.
     assert each <= MOST_WRITES
 
 
