@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help install packages demo test check unit e2e bench generate manifests format lock clean
+.PHONY: help install packages demo test check unit e2e stress bench generate manifests format lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -25,7 +25,10 @@ demo: install packages ## from nothing to a finished WorkflowExecution on a clus
 
 test: install packages check ## everything: style, types, layers, generated files, unit, integration, end to end
 	@$(BIN)/python -m pytest tests/unit tests/integration tests/e2e/cluster tests/e2e/manifests -n 2 --dist loadfile -q
-	@$(BIN)/python -m pytest tests/e2e/cases
+	@$(BIN)/python -m pytest tests/e2e/cases -m "not stress"
+
+stress: install packages ## the end-to-end cases under load and injected faults, which take long
+	@$(BIN)/python -m pytest tests/e2e/cases -m stress
 
 check: install ## style, types, layers, generated files
 	@$(BIN)/ruff check .
@@ -39,7 +42,7 @@ unit: install ## the quick tests
 	@$(BIN)/python -m pytest tests/unit -q
 
 e2e: install packages ## the end-to-end cases; E2E_KEEP_CLUSTER=1 keeps the cluster for the next time
-	@$(BIN)/python -m pytest tests/e2e/cases
+	@$(BIN)/python -m pytest tests/e2e/cases -m "not stress"
 
 bench: install packages ## the figures of docs/performance.md
 	@$(BIN)/python -m benchmarks

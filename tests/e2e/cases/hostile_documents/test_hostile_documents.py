@@ -14,6 +14,8 @@ from tests.e2e.harness.fleet import runner
 from tests.e2e.harness.kube import Namespace
 from tests.e2e.harness.operator import Operator
 
+pytestmark = pytest.mark.stress
+
 Json = dict[str, Any]
 
 EXPRESSION = "https://serverlessworkflow.io/spec/1.0.0/errors/expression"

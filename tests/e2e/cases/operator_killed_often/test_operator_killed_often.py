@@ -19,6 +19,8 @@ from tests.e2e.harness.operator import Operator
 from tests.e2e.harness.stigmer import Stigmer
 from tests.e2e.harness.waiting import wait_for
 
+pytestmark = pytest.mark.stress
+
 EXECUTIONS = 100
 KILLS = 30
 LONGEST_PAUSE = 5.0

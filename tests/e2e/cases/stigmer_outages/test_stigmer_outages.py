@@ -15,6 +15,8 @@ from tests.e2e.harness.kube import Execution, Namespace
 from tests.e2e.harness.operator import Operator
 from tests.e2e.harness.stigmer import API_KEY, Stigmer
 
+pytestmark = pytest.mark.stress
+
 Json = dict[str, Any]
 
 TROUBLES: dict[str, Json] = {

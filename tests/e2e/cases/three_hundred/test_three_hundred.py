@@ -13,6 +13,8 @@ from tests.e2e.harness.kube import Namespace, manifest_of
 from tests.e2e.harness.operator import Operator
 from tests.e2e.harness.waiting import wait_for
 
+pytestmark = pytest.mark.stress
+
 EXECUTIONS = 300
 LIMIT = 20
 FINISHED = 1000
