@@ -19,7 +19,7 @@ from tests.e2e.harness.operator import Operator
 from tests.e2e.harness.waiting import wait_for
 from tests.servers.api_proxy import ApiProxy, Fault
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.stress, pytest.mark.timeout(400)]
 
 RUNS = 6
 KINDS = 4
