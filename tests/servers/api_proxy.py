@@ -47,6 +47,8 @@ class Fault:
     watches: bool | None = None
     """True: watches only; False: everything else."""
     share: float = 1.0
+    most: int | None = None
+    """So many times, and then not any more."""
     status: int = 503
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -75,6 +77,7 @@ class ApiProxy:
     passed: int = 0
     """How many requests got the API server's own answer."""
     port: int = 0
+    _times: Counter[Fault] = field(default_factory=Counter)
     _watches: dict[web.StreamResponse, asyncio.Transport] = field(default_factory=dict)
     _transports: set[asyncio.Transport] = field(default_factory=set)
 
@@ -168,11 +171,12 @@ class ApiProxy:
         transport = request.transport
         assert isinstance(transport, asyncio.Transport)
         self._transports = {known for known in self._transports if not known.is_closing()} | {transport}
-        fault = next((item for item in self.faults if item.fits(request) and self._random.random() < item.share), None)
+        fault = next((item for item in self.faults if self._hits(item, request)), None)
         if fault is None:
             self.passed += 1
             return await self._pass_on(request, transport)
         self.done[fault.kind] += 1
+        self._times[fault] += 1
         match fault.kind:
             case "reset":
                 transport.abort()
@@ -183,6 +187,11 @@ class ApiProxy:
             case "late-answer":
                 await self._pass_on(request, transport)
         return web.json_response({**STATUS, "code": fault.status}, status=fault.status, headers=dict(fault.headers))
+
+    def _hits(self, fault: Fault, request: web.Request) -> bool:
+        if fault.most is not None and self._times[fault] >= fault.most:
+            return False
+        return fault.fits(request) and self._random.random() < fault.share
 
     async def _pass_on(self, request: web.Request, transport: asyncio.Transport) -> web.StreamResponse:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_PASSED_ON}

@@ -42,7 +42,7 @@ FAULTS: dict[str, tuple[list[Fault], float]] = {
     "hanging": ([Fault("hang", share=0.08, watches=False)], 150),
     "watches-refused": ([Fault("answer", status=500, watches=True, share=0.7)], 90),
     "watches-expired": ([Fault("expired", watches=True, share=0.7)], 90),
-    "watches-gone": ([Fault("answer", status=410, watches=True, share=0.7)], 90),
+    "watches-gone": ([Fault("answer", status=410, watches=True, most=3)], 90),
 }
 """What happens, and how many seconds the runs may take then."""
 
