@@ -60,6 +60,8 @@ _REFUSED_CONTAINER: dict[str, tuple[str, str]] = {
     "ports": ("array", "a run accepts no connections"),
     "volumeDevices": ("array", "use volumeMounts"),
 }
+_TEXTS = ("command", "args")
+"""Those of the arrays whose items are text, or the API server would complain of them before it says why."""
 REFUSED = {**_REFUSED_POD, **_REFUSED_CONTAINER}
 """Fields of pods and containers that no template may set, with their type and why."""
 
@@ -78,7 +80,7 @@ def _refusing(table: dict[str, tuple[str, str]], *others: Rule) -> Any:
         for name, (kind, why) in table.items():
             field: Json = {"type": kind, "description": f"Refused: {why}."}
             if kind == "array":
-                field["items"] = {**_KEPT}
+                field["items"] = {"type": "string"} if name in _TEXTS else {**_KEPT}
                 field["maxItems"] = 50
             elif kind == "object":
                 field.update(_KEPT)

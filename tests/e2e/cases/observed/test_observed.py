@@ -49,7 +49,8 @@ def test_the_operator_says_that_it_is_well(operator: Operator) -> None:
 
 def test_every_line_of_the_logs_is_an_event(applied: Execution, operator: Operator) -> None:
     applied.wait_phase("Completed")
-    [pod] = applied.pods()
+    # The pod's word is here before its node's: until then the API server knows of no log.
+    [pod] = wait_for(applied.pods, lambda pods: pods[0]["status"].get("phase") == "Succeeded", what="the pod has ended")
     lines = operator.logs(-1).splitlines()
     lines += applied.namespace.kubectl("logs", pod["metadata"]["name"]).splitlines()
     assert lines

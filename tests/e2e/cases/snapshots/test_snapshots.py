@@ -34,7 +34,7 @@ def server(cluster: Cluster) -> Iterator[HttpServer]:
 def claim(cluster: Cluster, namespace: Namespace, case: Path) -> Iterator[str]:
     """The name of a claim in the namespace, with a volume that is a folder of the node."""
     [machine] = namespace.list("nodes", "-l", "node-role.kubernetes.io/control-plane")
-    claim = manifest_of(case / "claim.yaml", volumeName=namespace.name)
+    claim = manifest_of(case / "claim.yaml")  # names no volume: that the volume names the claim binds them soonest
     with node.folder(cluster) as path:
         namespace.apply(_volume(namespace, claim["metadata"]["name"], path, machine))
         try:
