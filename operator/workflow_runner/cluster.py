@@ -165,23 +165,21 @@ class Cluster:
 
     async def write_status(self, resource: Json, status: Json) -> Json:
         """Makes the execution's status what `status` is, if nobody changed it meanwhile; returns it as it is then."""
-        metadata = resource["metadata"]
-        # Not a merge patch: that takes a null for "remove", and a workflow's output may hold nulls.
-        body = [
-            {"op": "add", "path": "/status", "value": status},
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
-        ]
-        path = _path(group.EXECUTION_PLURAL, metadata["namespace"], metadata["name"]) + "/status"
-        return await self._patch(path, body, JSON_PATCH)
+        return await self._put(group.EXECUTION_PLURAL, resource, "/status", status)
 
     async def write_callback(self, resource: Json, callback: Json) -> Json:
         """Makes the execution's status.callback what `callback` is, and touches nothing else of it."""
+        return await self._put(group.EXECUTION_PLURAL, resource, "/status/callback", callback)
+
+    async def _put(self, plural: str, resource: Json, pointer: str, value: Json) -> Json:
+        """Makes one place of a resource's status what `value` is, if nobody changed the resource meanwhile."""
         metadata = resource["metadata"]
+        # Not a merge patch: that takes a null for "remove", and a workflow's output may hold nulls.
         body = [
-            {"op": "add", "path": "/status/callback", "value": callback},
+            {"op": "add", "path": pointer, "value": value},
             {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
         ]
-        path = _path(group.EXECUTION_PLURAL, metadata["namespace"], metadata["name"]) + "/status"
+        path = _path(plural, metadata["namespace"], metadata["name"]) + "/status"
         return await self._patch(path, body, JSON_PATCH)
 
     async def _patch(self, path: str, body: Json | list[Json], content_type: str) -> Json:
@@ -189,13 +187,7 @@ class Cluster:
 
     async def write_runner_status(self, runner: Json, status: Json) -> Json:
         """Makes the runner's status what `status` is, if nobody changed it meanwhile; returns it as it is then."""
-        metadata = runner["metadata"]
-        body = [
-            {"op": "add", "path": "/status", "value": status},
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
-        ]
-        path = _path(group.RUNNER_PLURAL, metadata["namespace"], metadata["name"]) + "/status"
-        return await self._patch(path, body, JSON_PATCH)
+        return await self._put(group.RUNNER_PLURAL, runner, "/status", status)
 
     async def apply_runner(self, manifest: Json) -> Json:
         """Makes a runner what the manifest says, or makes one; raises Conflict where others have set it otherwise."""

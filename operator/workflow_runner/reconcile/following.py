@@ -70,14 +70,11 @@ def _until_timeout(o: Observed, live: LiveRun) -> float | None:
     """Seconds until the operator ends a run that outlasts its time; None where nothing limits it, or it is held."""
     if not o.snapshot.get("timeout") or live.paused:
         return None
-    begin = live.start or (from_text(o.workload["metadata"]["creationTimestamp"]) if _is_dated(o) and o.workload else o.now)
+    created = None if o.workload is None else o.workload["metadata"].get("creationTimestamp")
+    begin = live.start or (o.now if created is None else from_text(created))
     # Numbers, since the pod's clock and status may hold what is no date any more once something is added to it.
     limit = seconds(o.snapshot["timeout"]) + live.paused_seconds + TIMEOUT_MARGIN.total_seconds()
     return limit - (o.now - begin).total_seconds()
-
-
-def _is_dated(o: Observed) -> bool:
-    return o.workload is not None and "creationTimestamp" in o.workload["metadata"]
 
 
 def _show(o: Observed, live: LiveRun, desired: Desired, again: float | None) -> Plan:
