@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from workflow_runner.errors import InvalidInput
 
@@ -23,8 +24,7 @@ MOST_SECONDS = 100 * 366 * 86_400
 _DECIMAL = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")
 
 
-@dataclass(frozen=True, slots=True)
-class OperatorSettings:
+class OperatorSettings(Struct, frozen=True):
     """The operator's process."""
 
     image: str
@@ -44,8 +44,7 @@ class OperatorSettings:
     job_log_level: str
 
 
-@dataclass(frozen=True, slots=True)
-class PodSettings:
+class PodSettings(Struct, frozen=True):
     """A launched pod: which run it is, and where the sink is."""
 
     execution_uid: str

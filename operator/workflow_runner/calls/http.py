@@ -13,11 +13,11 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlencode
 
 import aiohttp
+from msgspec import Struct
 from yarl import URL
 
 from workflow_runner.dsl.problems import (
@@ -43,8 +43,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORM = "application/x-www-form-urlencoded"
 
 
-@dataclass(slots=True)
-class _Request:
+class _Request(Struct):
     method: str
     url: URL
     headers: dict[str, str]
@@ -57,8 +56,7 @@ class _Request:
         return f"{self.method} {self.url.with_user(None).with_query(None).with_fragment(None)}"
 
 
-@dataclass(slots=True)
-class _Answer:
+class _Answer(Struct):
     status: int
     reason: str
     headers: dict[str, str]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from workflow_runner.dsl.diagnostics import Findings
 from workflow_runner.dsl.durations import UNITS, duration_from_json
@@ -61,8 +62,7 @@ _TYPE_NAMES: Mapping[type, str] = {
 }
 
 
-@dataclass(slots=True)
-class Fields:
+class Fields(Struct):
     """One document being read. `secrets` are the declared ones; `expressions` all that were found so far.
 
     `errors`, `retries` and `timeouts` are the nodes of the reusable parts; `read_errors`, `read_retries` and
@@ -288,8 +288,7 @@ class Fields:
         return expression
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A task being read: its node and pointer, and what its parts have in common."""
 
     node: Node

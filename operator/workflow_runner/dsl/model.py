@@ -11,9 +11,10 @@ A task's `reference` is the JSON pointer of the task in the document, name inclu
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import ClassVar, Literal, TypeAlias, overload
+
+from msgspec import Struct, field
 
 from workflow_runner.dsl.nodes import Node
 from workflow_runner.dsl.templates import Expression, Position, Template
@@ -32,8 +33,7 @@ DIRECTIVES = frozenset({CONTINUE, EXIT, END})
 """Flow directives; any other value of `then` is the name of a task in the same list."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Schema:
+class Schema(Struct, frozen=True, kw_only=True, eq=False):
     """A JSON schema that data have to match: inline, or at an address.
 
     `text` is the inline document as JSON; where it is None, `endpoint` says where the document is to be fetched (like
@@ -48,8 +48,7 @@ class Schema:
     endpoint: Template | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(Struct, frozen=True, kw_only=True):
     """What every task has (DSL reference, "Task")."""
 
     kind: ClassVar[str] = "task"
@@ -97,24 +96,21 @@ class TaskList(Sequence[Task]):
         return self._index.get(name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoTask(Task):
+class DoTask(Task, frozen=True, kw_only=True):
     """Runs tasks in sequence."""
 
     kind: ClassVar[str] = "do"
     do: TaskList
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetTask(Task):
+class SetTask(Task, frozen=True, kw_only=True):
     """Gives a value: an object template, or one expression."""
 
     kind: ClassVar[str] = "set"
     value: Template
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchCase:
+class SwitchCase(Struct, frozen=True, kw_only=True):
     """One case; `when` is None for the default case, of which there is at most one."""
 
     name: str
@@ -122,16 +118,14 @@ class SwitchCase:
     then: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchTask(Task):
+class SwitchTask(Task, frozen=True, kw_only=True):
     """Goes where the first case that holds says; the default case is taken last, wherever it stands."""
 
     kind: ClassVar[str] = "switch"
     cases: tuple[SwitchCase, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForTask(Task):
+class ForTask(Task, frozen=True, kw_only=True):
     """Runs `do` for each item of `in_`, which must give an array."""
 
     kind: ClassVar[str] = "for"
@@ -142,8 +136,7 @@ class ForTask(Task):
     do: TaskList
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForkTask(Task):
+class ForkTask(Task, frozen=True, kw_only=True):
     """Runs its branches at the same time; each is a list of one task. With `compete` the first to complete wins."""
 
     kind: ClassVar[str] = "fork"
@@ -151,16 +144,14 @@ class ForkTask(Task):
     compete: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitTask(Task):
+class WaitTask(Task, frozen=True, kw_only=True):
     """Waits."""
 
     kind: ClassVar[str] = "wait"
     duration: Duration
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorDefinition:
+class ErrorDefinition(Struct, frozen=True, kw_only=True):
     """An error to raise; strings may be expressions. `name` is its name under `use.errors`, if it has one."""
 
     type: Template
@@ -171,16 +162,14 @@ class ErrorDefinition:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RaiseTask(Task):
+class RaiseTask(Task, frozen=True, kw_only=True):
     """Raises an error; a reference to `use.errors` is resolved when the document is loaded."""
 
     kind: ClassVar[str] = "raise"
     error: ErrorDefinition
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorFilter:
+class ErrorFilter(Struct, frozen=True, kw_only=True):
     """Which errors to catch: every field that is not None must be equal."""
 
     type: str | None = None
@@ -193,8 +182,7 @@ class ErrorFilter:
 Backoff: TypeAlias = Literal["constant", "linear", "exponential"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True, kw_only=True):
     """When and how often a `try` block is repeated (rulings: attempts include the first).
 
     `attempt_duration` bounds one attempt, `duration` all of them. `jitter` is (from, to).
@@ -211,8 +199,7 @@ class RetryPolicy:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Catch:
+class Catch(Struct, frozen=True, kw_only=True):
     """What is caught and what is done about it. `do` None means that the error is swallowed."""
 
     errors: ErrorFilter | None = None
@@ -223,8 +210,7 @@ class Catch:
     do: TaskList | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TryTask(Task):
+class TryTask(Task, frozen=True, kw_only=True):
     """Runs tasks and handles their errors."""
 
     kind: ClassVar[str] = "try"
@@ -232,8 +218,7 @@ class TryTask(Task):
     catch: Catch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpCallTask(Task):
+class HttpCallTask(Task, frozen=True, kw_only=True):
     """`call: http`.
 
     `endpoint` is an expression, or a literal URI template whose `{name}` parts are top-level properties of
@@ -251,8 +236,7 @@ class HttpCallTask(Task):
     redirect: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnsupportedTask(Task):
+class UnsupportedTask(Task, frozen=True, kw_only=True):
     """A task of the DSL that this version knows but cannot run; validation refuses it, so none is ever run.
 
     `what` is the task as an author calls it: "emit", "call: grpc", "run: shell".
@@ -264,8 +248,7 @@ class UnsupportedTask(Task):
     lists: tuple[TaskList, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentInfo:
+class DocumentInfo(Struct, frozen=True, kw_only=True):
     """The `document` part."""
 
     dsl: str
@@ -278,8 +261,7 @@ class DocumentInfo:
     metadata: Mapping[str, Json] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class Use(Struct, frozen=True, kw_only=True):
     """Reusable parts. Errors, retries and timeouts are resolved into the tasks that use them already."""
 
     errors: Mapping[str, ErrorDefinition] = field(default_factory=dict)
@@ -288,8 +270,7 @@ class Use:
     secrets: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Workflow:
+class Workflow(Struct, frozen=True, kw_only=True, eq=False):
     """A whole document.
 
     `file` is what messages call it; `expressions` are all its jq programs and `schemas` all its schemas; `source` is
@@ -308,7 +289,7 @@ class Workflow:
     file: str = "<document>"
     expressions: tuple[Expression, ...] = ()
     schemas: tuple[Schema, ...] = ()
-    source: Node | None = field(default=None, repr=False)
+    source: Node | None = None
 
     def tasks(self) -> Iterator[Task]:
         """Every task, outer before inner, in document order."""

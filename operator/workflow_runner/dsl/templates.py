@@ -8,8 +8,10 @@ comes from, so that a message about an expression can say file, line and column.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """What JSON can say. Integers keep their digits, whatever their size."""
@@ -25,15 +27,13 @@ class Position(NamedTuple):
 NOWHERE = Position(0, 0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Literal:
+class Literal(Struct, frozen=True, eq=False):
     """A value without expressions. Whoever receives `value` must not change it: it is shared."""
 
     value: Json
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Expression:
+class Expression(Struct, frozen=True, eq=False):
     """One jq program of the document, compared by identity.
 
     `source` is the program without its `${ }`. `variables` are the names (without `$`) that it mentions and
@@ -48,21 +48,19 @@ class Expression:
     pointer: str = ""
     position: Position = NOWHERE
     exact: bool = False
-    key: str = field(init=False)
+    key: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", "\0".join((self.source, *self.variables)))
+        force_setattr(self, "key", "\0".join((self.source, *self.variables)))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ObjectTemplate:
+class ObjectTemplate(Struct, frozen=True, eq=False):
     """An object with an expression somewhere inside. Keys are never expressions."""
 
     items: tuple[tuple[str, Template], ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ArrayTemplate:
+class ArrayTemplate(Struct, frozen=True, eq=False):
     """An array with an expression somewhere inside."""
 
     items: tuple[Template, ...]

@@ -8,8 +8,9 @@ Expressions"), or of the `authorization` type for a secret that has no value.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from workflow_runner.dsl.problems import AUTHORIZATION, EXPRESSION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import ArrayTemplate, Expression, Json, Literal, ObjectTemplate, Template
@@ -19,8 +20,7 @@ from workflow_runner.expressions.programs import EvaluationFailed, InvalidProgra
 _SHOWN = 200  # characters of a program or of jq's message that an error repeats
 
 
-@dataclass(frozen=True, slots=True)
-class JqRequest:
+class JqRequest(Struct, frozen=True):
     """An evaluation for a killable worker: what jq compiles, and the JSON text it is fed with."""
 
     program: str
@@ -81,8 +81,7 @@ def truthy(value: Json) -> bool:
     return value is not None and value is not False
 
 
-@dataclass(slots=True)
-class _Answer:
+class _Answer(Struct):
     """A value that was found in this process (payloads for the worker are strings)."""
 
     value: Json

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
 
 from workflow_runner import __version__
 from workflow_runner.dsl.model import Workflow
@@ -30,8 +31,7 @@ from workflow_runner.interpreter.outcome import Cancelled, Outcome
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A document that has not been read yet: its text or object, and the name that messages give it.
 
     Without `check`, validation and jq's compiler are left out, for a document that was accepted before.

@@ -14,11 +14,11 @@ import json
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import grpc.aio
+from msgspec import Struct
 
 from workflow_runner import telemetry
 from workflow_runner.hosts.buffer import SKIPPED, SUPERSEDED, Buffer, Kept
@@ -71,8 +71,7 @@ _OPTIONS: list[tuple[str, int]] = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class DesiredState:
+class DesiredState(Struct, frozen=True):
     """What the operator wants of the run: `state` is Run, Pause, Cancel, or Unknown (a word of a newer
     operator, and to be refused); `generation` is what `control_result` answers."""
 

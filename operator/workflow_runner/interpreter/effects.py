@@ -8,9 +8,10 @@ implementation with virtual time.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct
 
 from workflow_runner.dsl.templates import Json
 from workflow_runner.expressions.evaluate import JqRequest
@@ -21,8 +22,7 @@ from workflow_runner.interpreter.frames import WorkflowFrame
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A side effect that a task asks for; all of it is JSON, so a host may carry it elsewhere.
 
     `protocol` is the language's name for it ("http"); `arguments` are the task's `with`, evaluated and

@@ -7,9 +7,10 @@ the reporter of a launched pod are the listeners. Making one must stay cheap: a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 from workflow_runner.dsl.problems import Problem
 from workflow_runner.dsl.templates import Json
@@ -52,8 +53,7 @@ STATUSES: dict[EventType, str] = {
 }
 
 
-@dataclass(slots=True)
-class Event:
+class Event(Struct):
     """One step of a run's story.
 
     `reference` is the task's JSON pointer and `iteration` the pass of the enclosing loops, outermost
@@ -81,8 +81,7 @@ class Event:
         return STATUSES[self.type]
 
 
-@dataclass(slots=True)
-class TaskCounts:
+class TaskCounts(Struct):
     """How many tasks a run has begun, ended, left out and tried again; a task in a loop counts once a pass.
 
     A task that was broken off because its fork was decided counts as begun only.

@@ -7,9 +7,10 @@ each shared value once, and frames point into it by index: a value that ten nest
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+
+from msgspec.structs import asdict
 
 from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import InvalidInput

@@ -20,16 +20,16 @@ while the run is paused: `until`, `first_at`, `deadline`, `retry_at`. So no paus
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
+
+from msgspec import Struct, field
 
 from workflow_runner.dsl.templates import Json
 from workflow_runner.interpreter.events import TaskCounts
 
 
-@dataclass(slots=True)
-class ListFrame:
+class ListFrame(Struct):
     """A running list of tasks. `data` is the raw input of the task at `position`.
 
     `visits` says how often the task at a position was begun: above one only where `then` jumps back.
@@ -41,15 +41,13 @@ class ListFrame:
     task: TaskFrame | None = None
 
 
-@dataclass(slots=True)
-class Wait:
+class Wait(Struct):
     """A running `wait`."""
 
     until: datetime
 
 
-@dataclass(slots=True)
-class Loop:
+class Loop(Struct):
     """A running `for`. `data` is the input of the pass at `index`; `body` is set while a pass runs."""
 
     collection: list[Json]
@@ -58,8 +56,7 @@ class Loop:
     body: ListFrame | None = None
 
 
-@dataclass(slots=True)
-class Attempts:
+class Attempts(Struct):
     """A running `try`.
 
     `attempt` counts from 1; `deadline` bounds it. It is in the block (`body`), or it has an `error` (RFC 7807)
@@ -75,8 +72,7 @@ class Attempts:
     handler: ListFrame | None = None
 
 
-@dataclass(slots=True)
-class Branch:
+class Branch(Struct):
     """A branch of a running `fork`.
 
     `context` is `$context` in it; `replaced` says that one of its exports did so whatever `$context` was before.
@@ -92,8 +88,7 @@ class Branch:
     error: dict[str, Json] | None = None
 
 
-@dataclass(slots=True)
-class Fork:
+class Fork(Struct):
     """A running `fork`. `context` is `$context` as it was when it began.
 
     `decided` is the number of the branch that ended it before all were done: the winner, one that failed, or one
@@ -108,8 +103,7 @@ class Fork:
 TaskState = ListFrame | Wait | Loop | Attempts | Fork
 
 
-@dataclass(slots=True)
-class TaskFrame:
+class TaskFrame(Struct):
     """A task that has begun and not ended.
 
     `iteration` is the path of loop indices around it ("4.0"), `visits` the visit numbers of the tasks
@@ -132,8 +126,7 @@ class TaskFrame:
     deadline: datetime | None = None
 
 
-@dataclass(slots=True)
-class WorkflowFrame:
+class WorkflowFrame(Struct):
     """The root: one run of one document. `context` is `$context`; `tasks` is set once `input` holds.
 
     `deadline` is when the document's `timeout` passes; `time_limit` is what the host gives the run, from its start.

@@ -22,7 +22,7 @@ TERMINATION_GRACE_SECONDS = 30
 USER = 65532
 """The user and group of the image; nobody's on any node."""
 HANDED_MODE = 0o440
-TOKEN, SECRETS = "token", "secrets"  # noqa: S105 - where they are in the folder
+TOKEN, SECRETS = "token", "secrets"
 
 
 def pod_template(settings: LaunchSettings, run: LaunchedRun) -> Json:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from msgspec.structs import replace
 from tests.unit.reconcile.conftest import JOB, NOW, UID, Builder, event, job, pod
 from tests.unit.reconcile.test_plan import condition, kinds, written
 
