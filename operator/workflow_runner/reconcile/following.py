@@ -23,7 +23,7 @@ CANCEL_GRACE = timedelta(seconds=30)
 """How long a run has to end by itself once cancelled, before its workload is removed, where the spec does not say."""
 TIMEOUT_MARGIN = timedelta(seconds=15)
 """A pod ends a run that takes too long itself, and better; this much later the operator does."""
-RUNNING_BEFORE_WRITE = timedelta(milliseconds=150)
+RUNNING_BEFORE_WRITE = timedelta(milliseconds=500)
 """How long a run runs before status says so: what is over by then is told by its end, in one write."""
 HELD_UP_RETRY = 10.0
 

@@ -162,7 +162,7 @@ class TestFollow:
         live.ingest(event(1, "workflow_started"))
         decision = plan(observed.launched(live, phase="Pending", now=NOW + timedelta(milliseconds=50)))
         assert "WriteStatus" not in kinds(decision)
-        assert decision.again_after == pytest.approx(0.1)
+        assert decision.again_after == pytest.approx(0.45)
 
     def test_the_first_event_makes_it_running_with_one_kubernetes_event(self, observed: Builder, live: LiveRun) -> None:
         live.ingest(event(1, "workflow_started"))
