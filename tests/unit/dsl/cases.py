@@ -230,8 +230,8 @@ TASKS = _bodies(
             "do:\n  - a: {emit: {type: x, event: {with: {type: x, source: 'http://x.test'}}}}\n"
             "  - b: {run: {command: ls, shell: {command: ls}}}\n  - c: {set: {x: 1}, as: .x, frm: .y}\n",
             [
-                (3, 15, "property.misplaced", "'type' does not belong in emit: it belongs under 'event.with'"),
-                (4, 14, "property.misplaced", "'command' does not belong in run: it belongs under 'shell'"),
+                (3, 16, "property.misplaced", "'type' does not belong in emit: it belongs under 'event.with'"),
+                (4, 15, "property.misplaced", "'command' does not belong in run: it belongs under 'shell'"),
                 (5, 22, "property.misplaced", "'as' does not belong in a set task: it belongs under 'output'"),
                 (5, 30, "property.unknown", "a set task has no 'frm': it can have if, input, output, export"),
             ],

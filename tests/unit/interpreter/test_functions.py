@@ -275,3 +275,17 @@ def test_fetched_functions_that_call_one_another_end_somewhere() -> None:
 
 def test_a_functions_frame_begins_with_an_empty_context() -> None:
     assert Function.__dataclass_fields__["context"].default_factory is dict  # never one that calls share
+
+
+def test_tasks_of_a_function_that_is_broken_off_are_told() -> None:
+    story = run(
+        """
+        use: {functions: {slow: {do: [{w: {wait: PT9S}}]}}}
+        do:
+          - f: {fork: {compete: true, branches: [{q: {wait: PT1S}}, {c: {call: slow}}]}}
+          - t: {timeout: {after: PT1S}, call: slow}
+        """
+    )
+    assert [line for line in story.lines if line.split()[0] in ("cancelled", "failed")] == [
+        *("cancelled w", "cancelled slow", "cancelled c", "failed w", "failed slow", "failed t"),
+    ]

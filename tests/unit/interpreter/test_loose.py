@@ -8,7 +8,8 @@ import pytest
 from tests.unit.interpreter.virtual import run
 
 from workflow_runner.dsl.diagnostics import DocumentErrors
-from workflow_runner.dsl.templates import Json
+from workflow_runner.dsl.templates import Expression, Json
+from workflow_runner.expressions.evaluate import evaluate_here
 
 LOOSE = "evaluate: {mode: loose}\n"
 
@@ -110,3 +111,7 @@ def test_only_so_many_strings_are_tried() -> None:
 
 def test_in_strict_mode_they_are_text() -> None:
     assert run("evaluate: {mode: strict, language: jq}\ndo: [{t: {set: {v: .n}}}]", {"n": 5}).output == {"v": ".n"}
+
+
+def test_where_nobody_can_wait_it_is_the_same() -> None:
+    assert evaluate_here(Expression(".n.m", otherwise=".n.m"), {"n": 5}, {}) == ".n.m"
