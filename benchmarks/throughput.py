@@ -96,10 +96,15 @@ def _bare(api: Api, namespace: Namespace, name: str, manifest: Callable[[str], J
 
 
 def _wait(api: Api, path: str, name: str, over: Callable[[Json], bool]) -> None:
-    def count() -> int:
-        return sum(over(item) for item in api.call("GET", path)["items"] if item["metadata"]["name"].startswith(f"{name}-"))
-
-    wait_for(count, lambda found: found >= COUNT, what=f"{COUNT} of {name}", seconds=SECONDS)
+    """By a watch: listing hundreds of objects again and again would cost what is to be measured."""
+    done: set[str] = set()
+    for item in api.watch(path, seconds=SECONDS):
+        found = item["metadata"]["name"]
+        if found.startswith(f"{name}-") and over(item):
+            done.add(found)
+            if len(done) == COUNT:
+                return
+    raise AssertionError(f"{len(done)} of {COUNT} {name} within {SECONDS:.0f} s")
 
 
 def _wait_empty(api: Api, path: str) -> None:

@@ -88,6 +88,7 @@ def _error(status: int, message: str) -> ClusterError:
         401: Forbidden,
         403: Forbidden,
         400: Rejected,
+        413: Rejected,
         422: Rejected,
     }
     kind = kinds.get(status) or (Busy if status == 429 or status >= 500 or status == 0 else ClusterError)

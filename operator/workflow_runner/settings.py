@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from msgspec import Struct
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,7 @@ MOST_SECONDS = 100 * 366 * 86_400
 _DECIMAL = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")
 
 
-@dataclass(frozen=True, slots=True)
-class HostSettings:
+class HostSettings(Struct, frozen=True):
     """What a process that runs documents has and permits."""
 
     processes: bool = True
@@ -48,8 +47,7 @@ def host_settings(environment: Mapping[str, str]) -> HostSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class OperatorSettings:
+class OperatorSettings(Struct, frozen=True):
     """The operator's process."""
 
     image: str
@@ -78,8 +76,7 @@ class OperatorSettings:
     """Of the calls of launched pods; entries of `calls.addresses.AddressRules`."""
 
 
-@dataclass(frozen=True, slots=True)
-class PodSettings:
+class PodSettings(Struct, frozen=True):
     """A launched pod: which run it is, and where the sink is."""
 
     execution_uid: str
@@ -102,8 +99,7 @@ class PodSettings:
     """Entries of `calls.addresses.AddressRules`."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventSettings:
+class EventSettings(Struct, frozen=True):
     """Where the events of runs go, and what opens these doors. What is not set is None."""
 
     sink: str | None = None

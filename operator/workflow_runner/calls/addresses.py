@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from msgspec import Struct
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
@@ -34,8 +34,7 @@ _ENTRY = "it is no host name, no *. with a domain, no address, no network such a
 _NAT64 = ip_network("64:ff9b::/96")
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
+class _Rules(Struct, frozen=True):
     names: frozenset[str]  # "api.example.com", "*.example.com"
     networks: tuple[Network, ...]
     everything: bool = False

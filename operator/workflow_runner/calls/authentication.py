@@ -14,7 +14,7 @@ import json
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from msgspec import Struct
 from typing import TYPE_CHECKING, TypeVar
 
 from yarl import URL
@@ -35,8 +35,7 @@ _KEPT = 100
 _CONCEALED = ("password", "token", "key", "passphrase", "client.secret", "client.assertion", "subject.token", "actor.token")
 
 
-@dataclass(frozen=True, slots=True)
-class Authorization:
+class Authorization(Struct, frozen=True):
     """What an `Authorization` header says: `parameter` is None where every request has another one (digest)."""
 
     scheme: str
@@ -48,8 +47,7 @@ class Authorization:
         return f"{self.scheme} {self.parameter}" if self.parameter is not None else self.scheme
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(Struct, frozen=True):
     """A client certificate: PEM texts, the chain (own certificate first) and the key, which may be encrypted."""
 
     chain: str

@@ -21,7 +21,7 @@ import ssl
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterable, Callable, Mapping
-from dataclasses import dataclass
+from msgspec import Struct
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -93,8 +93,7 @@ _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 Metadata = tuple[tuple[str, "str | bytes"], ...]
 
 
-@dataclass(slots=True)
-class _Target:
+class _Target(Struct):
     """Where a call goes; `str` of it is for messages."""
 
     host: str
@@ -113,8 +112,7 @@ class _Target:
         return f"{'grpcs' if self.tls else 'grpc'}://{self.host}:{self.port}{self.path}"
 
 
-@dataclass(slots=True)
-class _Asked:
+class _Asked(Struct):
     """One call: what came from the interpreter, and what came of it. `deadline` is by the event loop's clock."""
 
     arguments: Mapping[str, Json]

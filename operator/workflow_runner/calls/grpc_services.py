@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from msgspec import Struct
 from difflib import get_close_matches
 from typing import Any, cast
 
@@ -38,8 +38,7 @@ _TYPES: Mapping[int, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(Struct, frozen=True):
     """A method that can be called. `path` is what it is called by on the wire."""
 
     path: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from msgspec import Struct
 from typing import TypeAlias
 
 from yarl import URL
@@ -12,8 +12,7 @@ from yarl import URL
 from workflow_runner.dsl.problems import CONFIGURATION, Problem, WorkflowFault
 
 
-@dataclass(slots=True)
-class Request:
+class Request(Struct):
     """A request as it is sent; `str` of it says what was asked of whom, for messages.
 
     `tls` holds a client certificate; `seconds` is for the whole exchange where it is
@@ -35,8 +34,7 @@ class Request:
         return f"{self.method} {self.url.with_user(None).with_query(None).with_fragment(None)}"
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     """An answer, whole; `headers` are named as they came, several of one name joined by commas.
 
     `content_type` is in lower case and without parameters.

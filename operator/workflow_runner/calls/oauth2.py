@@ -14,7 +14,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from msgspec import Struct
 from typing import Any, cast
 from urllib.parse import quote_plus, urlencode
 
@@ -44,8 +44,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 _ERROR_CODE = re.compile(r"[a-z][a-z_]{2,39}")
 
 
-@dataclass(slots=True)
-class Token:
+class Token(Struct):
     """An access token; `ends` is a moment of time.monotonic()."""
 
     scheme: str
@@ -64,16 +63,14 @@ class Token:
         return time.monotonic() < self.ends
 
 
-@dataclass(slots=True)
-class _Pending:
+class _Pending(Struct):
     """A request for a token, and how many wait for it."""
 
     task: asyncio.Task[Token]
     waiting: int = 0
 
 
-@dataclass(slots=True)
-class _Endpoints:
+class _Endpoints(Struct):
     token: URL
     introspection: URL | None
     issuer: str | None

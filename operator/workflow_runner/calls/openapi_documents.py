@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
@@ -45,8 +45,7 @@ class UnknownOperation(ValueError):
     """The document has no such operation, or several."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """Where a value goes, and how it is written. `media_type` is set where it is written as a document of its own.
 
     `secret` is that of an API key.
@@ -62,8 +61,7 @@ class Parameter:
     secret: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A member of a form. `style` None is the form's own way: objects as JSON, arrays as repeated members."""
 
     style: str | None = None
@@ -72,8 +70,7 @@ class Part:
     content_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Struct, frozen=True):
     """What a request body may be.
 
     `whole` are the names under which all of it may be given. Otherwise it is an object of `members`, and of any
@@ -89,8 +86,7 @@ class Body:
     parts: Mapping[str, Part] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One operation. `url` is the server's, without a final slash; `path` has `{name}` for its parameters."""
 
     id: str

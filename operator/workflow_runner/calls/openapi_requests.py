@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 from difflib import get_close_matches
 from urllib.parse import quote
 
@@ -33,8 +33,7 @@ _IN_PATHS = "/:@!$&'()*+,;=-._~%"
 """What a document's paths may have as it is."""
 
 
-@dataclass(slots=True)
-class OpenApiRequest:
+class OpenApiRequest(Struct):
     """A request: the address with its query, headers, and the body as it is sent."""
 
     method: str

@@ -25,7 +25,7 @@ import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,8 +55,7 @@ _PYTHON_WITH_VARIABLES = (
 _JAVASCRIPT_VARIABLES = "Object.assign(globalThis, JSON.parse(require('node:fs').readFileSync({path}, 'utf8')));\n"
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessRules:
+class ProcessRules(Struct, frozen=True):
     """What a host permits: whether there are processes at all, and how long one may take."""
 
     allowed: bool = True
@@ -130,8 +129,7 @@ class Processes:
         return {"code": process.code, "stdout": process.stdout.text, "stderr": process.stderr.text}
 
 
-@dataclass(slots=True)
-class _Output:
+class _Output(Struct):
     """One of a process's outputs, as it comes."""
 
     parts: list[bytes] = field(default_factory=list)

@@ -16,7 +16,7 @@ import stat
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from msgspec import Struct
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
@@ -34,8 +34,7 @@ KEPT_BYTES = 16 * 1024 * 1024
 _T = TypeVar("_T")
 
 
-@dataclass(slots=True)
-class _Kept:
+class _Kept(Struct):
     value: Any
     size: int
     checked: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from msgspec import Struct
 from pathlib import Path
 
 from workflow_runner.cli.documents import STANDARD_INPUT, read_file
@@ -22,8 +22,7 @@ _MANIFEST = re.compile(rb"\A(?=[\s\S]*^apiVersion:)(?=[\s\S]*^kind:)(?![\s\S]*^d
 _WORD = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|\$?[^\s,:{}\[\]"']+""")
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """One document: `workflow` is `namespace/name:version` of a valid one; `trouble` is why a file could not be read."""
 
     name: str

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from msgspec import Struct
 from typing import TYPE_CHECKING
 
 from workflow_runner import telemetry
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9_.-]*)):([0-9]{1,5})")
 
 
-@dataclass(frozen=True, slots=True)
-class EventOptions:
+class EventOptions(Struct, frozen=True):
     """`listen` is where the endpoint listens; `sink` gets what runs emit, `lifecycle_sink` what they do."""
 
     listen: tuple[str, int] | None

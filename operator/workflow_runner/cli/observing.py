@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import Struct
 
 from workflow_runner.cluster import Cluster
 from workflow_runner.controller import figures
@@ -26,8 +27,7 @@ STUCK_SECONDS = 600.0
 MOST_NOTES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """What is looked at."""
 
     cluster: Cluster

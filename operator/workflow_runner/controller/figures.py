@@ -5,9 +5,10 @@ happened to one. Pure; called by cli.operator, which hands it to server.metrics.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from workflow_runner.controller.store import Store
 from workflow_runner.crd.execution import TERMINAL_PHASES
@@ -16,8 +17,7 @@ from workflow_runner.reconcile.timestamps import from_text
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Milestone:
+class Milestone(Struct, frozen=True):
     """A run was `launched` or began `running` so many seconds after it was asked for, or `ended` so many after its
     start (None: it never started)."""
 

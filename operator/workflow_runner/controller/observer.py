@@ -11,11 +11,11 @@ import contextlib
 import math
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from workflow_runner.cluster import Cluster, ClusterError, NotFound

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
+
+from msgspec import Struct, field
 
 from workflow_runner.crd.execution import TERMINAL_PHASES
 from workflow_runner.reconcile.line import Line, Waiting
@@ -21,8 +22,7 @@ RunnerName = tuple[str, str]
 """(namespace, name) of a WorkflowRunner."""
 
 
-@dataclass(slots=True)
-class _Line:
+class _Line(Struct):
     running: dict[str, str] = field(default_factory=dict)
     """Namespace by uid of what may run."""
     waiting: dict[str, Waiting] = field(default_factory=dict)

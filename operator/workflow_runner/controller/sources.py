@@ -5,8 +5,9 @@ Text that comes from a ConfigMap is not read here: that is the validator's, in i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from workflow_runner.cluster import Cluster, NotFound
 from workflow_runner.reconcile.observed import Missing
@@ -16,8 +17,7 @@ Json = dict[str, Any]
 DOCUMENT_FILES = {"yaml": "spec.workflow.yaml", "definition": "spec.workflow.definition"}
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """Document and input before they are read. `input_text` is JSON or YAML text and takes the place of `input`;
     `file` and `input_file` name the two in messages."""
 

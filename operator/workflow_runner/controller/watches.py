@@ -12,11 +12,11 @@ import logging
 import random
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import kopf
 import structlog
 from kopf._cogs.structs.references import Insights  # what it found is told nowhere else
+from msgspec import Struct, field
 
 from workflow_runner.controller.handlers import Json, See, build_registry, build_settings
 from workflow_runner.controller.queue import KeyedQueue
@@ -34,8 +34,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Life:
+class _Life(Struct, frozen=True):
     """One life of kopf: how to end it, and what is to be seen of it."""
 
     stop: threading.Event = field(default_factory=threading.Event)

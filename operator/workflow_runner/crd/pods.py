@@ -18,15 +18,13 @@ Json = dict[str, Any]
 
 CONTAINER = "workflow"
 """The one container of a launched pod."""
-INPUT, TOKEN, TMP, SECRETS, SNAPSHOTS = "input", "token", "tmp", "secrets", "snapshots"
-OWN_VOLUMES = (INPUT, TOKEN, TMP, SECRETS, SNAPSHOTS)
+HANDED, TMP, SNAPSHOTS = "handed", "tmp", "snapshots"
+OWN_VOLUMES = (HANDED, TMP, SNAPSHOTS)
 """Volumes of launched pods; a template calls its own otherwise."""
-INPUT_FOLDER = "/etc/workflow-runner"
-SECRETS_FOLDER = "/etc/workflow-runner-secrets"
-TOKEN_FOLDER = "/var/run/secrets/workflow-runner"  # noqa: S105 - a folder, not a token
+HANDED_FOLDER = "/etc/workflow-runner"
 SNAPSHOT_FOLDER = "/var/lib/workflow-runner"
 TMP_FOLDER = "/tmp"  # noqa: S108 - the container's own
-OWN_FOLDERS = (INPUT_FOLDER, SECRETS_FOLDER, TOKEN_FOLDER, SNAPSHOT_FOLDER, TMP_FOLDER)
+OWN_FOLDERS = (HANDED_FOLDER, SNAPSHOT_FOLDER, TMP_FOLDER)
 """Where these are mounted; a template mounts nothing there."""
 OWN_VARIABLES = ("WORKFLOW_RUNNER_", "LOG_LEVEL")
 """How the operator's environment variables begin; no template sets them."""

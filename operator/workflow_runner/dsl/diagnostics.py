@@ -6,7 +6,7 @@ The command line prints them, the operator puts them into conditions. Codes are 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from msgspec import Struct
 from itertools import islice
 from typing import Literal, TypeAlias
 
@@ -23,8 +23,7 @@ _LONGEST_NAME = 80
 _MOST_NAMES = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(Struct, frozen=True):
     """One message about a document.
 
     `line` and `column` count from 1, and are 0 when the document was an object rather than text; then the

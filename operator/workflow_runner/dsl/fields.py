@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 from typing import Any
 
 from workflow_runner.dsl.belonging import Levels, home_of
@@ -63,8 +63,7 @@ _TYPE_NAMES: Mapping[type, str] = {
 }
 
 
-@dataclass(slots=True)
-class Fields:
+class Fields(Struct):
     """One document being read. `secrets` are the declared ones; `expressions` all that were found so far.
 
     `authentications`, `errors`, `retries` and `timeouts` are the nodes of the reusable parts; `read_authentications`,
@@ -357,8 +356,7 @@ class Fields:
         return expression
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A task being read: its node and pointer, and what its parts have in common."""
 
     node: Node

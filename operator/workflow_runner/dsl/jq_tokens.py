@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 Kind: TypeAlias = Literal["name", "field", "key", "variable", "number", "string", "format", "op"]
 
@@ -147,8 +148,7 @@ FORBIDDEN_VARIABLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Mentions:
+class Mentions(Struct, frozen=True):
     """What a program mentions.
 
     `variables` are all `$names`, its own local ones too. `forbidden` is the first use of something that no

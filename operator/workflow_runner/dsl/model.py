@@ -11,7 +11,7 @@ A task's `reference` is the JSON pointer of the task in the document, name inclu
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 from datetime import timedelta
 from typing import ClassVar, Literal, TypeAlias, overload
 
@@ -32,8 +32,7 @@ DIRECTIVES = frozenset({CONTINUE, EXIT, END})
 """Flow directives; any other value of `then` is the name of a task in the same list."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Authentication:
+class Authentication(Struct, frozen=True, kw_only=True, eq=False):
     """How a call proves who makes it (DSL reference, "Authentication").
 
     `members` are those of the scheme by dotted names ("password", "client.id", "scopes.0"), each a literal or an
@@ -48,8 +47,7 @@ class Authentication:
     position: Position
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Schema:
+class Schema(Struct, frozen=True, kw_only=True, eq=False):
     """A JSON schema that data have to match: inline, or at an address.
 
     `text` is the inline document as JSON; where it is None, `endpoint` says where the document is to be fetched (like
@@ -65,8 +63,7 @@ class Schema:
     authentication: Authentication | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Resource:
+class Resource(Struct, frozen=True, kw_only=True, eq=False):
     """A document of another language that a call needs, at an address (like HttpCallTask.endpoint; `file:` URIs too)."""
 
     endpoint: Template
@@ -74,8 +71,7 @@ class Resource:
     pointer: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(Struct, frozen=True, kw_only=True):
     """What every task has (DSL reference, "Task").
 
     `authorization` is the policy that `$authorization` tells about, of a task in which an expression asks for it.
@@ -127,24 +123,21 @@ class TaskList(Sequence[Task]):
         return self._index.get(name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoTask(Task):
+class DoTask(Task, frozen=True, kw_only=True):
     """Runs tasks in sequence."""
 
     kind: ClassVar[str] = "do"
     do: TaskList
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetTask(Task):
+class SetTask(Task, frozen=True, kw_only=True):
     """Gives a value: an object template, or one expression."""
 
     kind: ClassVar[str] = "set"
     value: Template
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchCase:
+class SwitchCase(Struct, frozen=True, kw_only=True):
     """One case; `when` is None for the default case, of which there is at most one."""
 
     name: str
@@ -152,16 +145,14 @@ class SwitchCase:
     then: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchTask(Task):
+class SwitchTask(Task, frozen=True, kw_only=True):
     """Goes where the first case that holds says; the default case is taken last, wherever it stands."""
 
     kind: ClassVar[str] = "switch"
     cases: tuple[SwitchCase, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForTask(Task):
+class ForTask(Task, frozen=True, kw_only=True):
     """Runs `do` for each item of `in_`, which must give an array."""
 
     kind: ClassVar[str] = "for"
@@ -172,8 +163,7 @@ class ForTask(Task):
     do: TaskList
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForkTask(Task):
+class ForkTask(Task, frozen=True, kw_only=True):
     """Runs its branches at the same time; each is a list of one task. With `compete` the first to complete wins."""
 
     kind: ClassVar[str] = "fork"
@@ -181,16 +171,14 @@ class ForkTask(Task):
     compete: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitTask(Task):
+class WaitTask(Task, frozen=True, kw_only=True):
     """Waits."""
 
     kind: ClassVar[str] = "wait"
     duration: Duration
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorDefinition:
+class ErrorDefinition(Struct, frozen=True, kw_only=True):
     """An error to raise; strings may be expressions. `name` is its name under `use.errors`, if it has one."""
 
     type: Template
@@ -201,16 +189,14 @@ class ErrorDefinition:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RaiseTask(Task):
+class RaiseTask(Task, frozen=True, kw_only=True):
     """Raises an error; a reference to `use.errors` is resolved when the document is loaded."""
 
     kind: ClassVar[str] = "raise"
     error: ErrorDefinition
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorFilter:
+class ErrorFilter(Struct, frozen=True, kw_only=True):
     """Which errors to catch: every field that is not None must be equal."""
 
     type: str | None = None
@@ -223,8 +209,7 @@ class ErrorFilter:
 Backoff: TypeAlias = Literal["constant", "linear", "exponential"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True, kw_only=True):
     """When and how often a `try` block is repeated (rulings: attempts include the first).
 
     `attempt_duration` bounds one attempt, `duration` all of them. `jitter` is (from, to).
@@ -241,8 +226,7 @@ class RetryPolicy:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Catch:
+class Catch(Struct, frozen=True, kw_only=True):
     """What is caught and what is done about it. `do` None means that the error is swallowed."""
 
     errors: ErrorFilter | None = None
@@ -253,8 +237,7 @@ class Catch:
     do: TaskList | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TryTask(Task):
+class TryTask(Task, frozen=True, kw_only=True):
     """Runs tasks and handles their errors."""
 
     kind: ClassVar[str] = "try"
@@ -262,8 +245,7 @@ class TryTask(Task):
     catch: Catch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpCallTask(Task):
+class HttpCallTask(Task, frozen=True, kw_only=True):
     """`call: http`.
 
     `endpoint` is an expression, or a literal URI template whose `{name}` parts are top-level properties of
@@ -282,24 +264,21 @@ class HttpCallTask(Task):
     redirect: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Correlation:
+class Correlation(Struct, frozen=True, kw_only=True):
     """A value of an event that has to be what is expected; without `expect`, what the first event had."""
 
     from_: Expression
     expect: Template | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventFilter:
+class EventFilter(Struct, frozen=True, kw_only=True):
     """Which events are meant: every attribute in `attributes` (and `data`) has to fit, and every correlation."""
 
     attributes: Mapping[str, Template]
     correlate: Mapping[str, Correlation] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventStrategy:
+class EventStrategy(Struct, frozen=True, kw_only=True):
     """Which events are consumed, and when that ends (DSL reference, "Event Consumption Strategy").
 
     `any` without filters takes every event. `until` is a condition, or the strategy whose events end it; only `any` has it.
@@ -310,8 +289,7 @@ class EventStrategy:
     until: Expression | EventStrategy | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventIterator:
+class EventIterator(Struct, frozen=True, kw_only=True):
     """What is done with each consumed event, in their order."""
 
     item: str = "item"
@@ -323,16 +301,14 @@ class EventIterator:
     export_schema: Schema | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmitTask(Task):
+class EmitTask(Task, frozen=True, kw_only=True):
     """Publishes an event; `attributes` are those of CloudEvents, and `data`."""
 
     kind: ClassVar[str] = "emit"
     attributes: Mapping[str, Template]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListenTask(Task):
+class ListenTask(Task, frozen=True, kw_only=True):
     """Waits for events."""
 
     kind: ClassVar[str] = "listen"
@@ -341,8 +317,7 @@ class ListenTask(Task):
     foreach: EventIterator | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenApiCallTask(Task):
+class OpenApiCallTask(Task, frozen=True, kw_only=True):
     """`call: openapi`. `parameters` gives an object; `output` and `redirect` are as those of HttpCallTask."""
 
     kind: ClassVar[str] = "call"
@@ -355,8 +330,7 @@ class OpenApiCallTask(Task):
     redirect: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrpcCallTask(Task):
+class GrpcCallTask(Task, frozen=True, kw_only=True):
     """`call: grpc`.
 
     Without `proto` the server is asked what it has. `port` gives a whole number; `tls` None leaves it to the port and
@@ -376,8 +350,7 @@ class GrpcCallTask(Task):
     authentication: Authentication | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FunctionSource:
+class FunctionSource(Struct, frozen=True, kw_only=True, eq=False):
     """Where a function is fetched from: a folder of functions at `catalog`, in which it has `name` and `version`, or (with
     empty ones) the address of the function itself. Without `catalog` the runner's default catalog."""
 
@@ -387,8 +360,7 @@ class FunctionSource:
     authentication: Authentication | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionCallTask(Task):
+class FunctionCallTask(Task, frozen=True, kw_only=True):
     """`call` of a function of the author's: one of `Use.functions`, or one that is fetched from `source`.
 
     `function` is the name as it is written, `arguments` gives an object.
@@ -403,8 +375,7 @@ class FunctionCallTask(Task):
 ProcessReturn: TypeAlias = Literal["stdout", "stderr", "code", "all", "none"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessTask(Task):
+class ProcessTask(Task, frozen=True, kw_only=True):
     """`run: shell` (with `command`) and `run: script` (with `language`, and `code` or `source`).
 
     `arguments` gives a list or an object, `environment` an object. Without `await_` nobody waits for the process.
@@ -423,8 +394,7 @@ class ProcessTask(Task):
     return_: ProcessReturn = "stdout"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowRunTask(Task):
+class WorkflowRunTask(Task, frozen=True, kw_only=True):
     """`run: workflow`: runs another document that the host knows. Without `output` the task gives null."""
 
     kind: ClassVar[str] = "run"
@@ -437,8 +407,7 @@ class WorkflowRunTask(Task):
     output: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnsupportedTask(Task):
+class UnsupportedTask(Task, frozen=True, kw_only=True):
     """A task of the DSL that this version knows but cannot run; validation refuses it, so none is ever run.
 
     `what` is the task as an author calls it: "emit", "call: grpc", "run: shell".
@@ -450,8 +419,7 @@ class UnsupportedTask(Task):
     lists: tuple[TaskList, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentInfo:
+class DocumentInfo(Struct, frozen=True, kw_only=True):
     """The `document` part."""
 
     dsl: str
@@ -464,8 +432,7 @@ class DocumentInfo:
     metadata: Mapping[str, Json] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extension:
+class Extension(Struct, frozen=True, kw_only=True):
     """Tasks around tasks: those of the kinds in `extend` for which `when` holds (DSL reference, "Extension").
 
     `reference` is the pointer of the extension, which its tasks' references begin with.
@@ -479,8 +446,7 @@ class Extension:
     after: TaskList | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class Use(Struct, frozen=True, kw_only=True):
     """Reusable parts. Authentications, errors, retries and timeouts are resolved into the tasks that use them already."""
 
     authentications: Mapping[str, Authentication] = field(default_factory=dict)
@@ -493,8 +459,7 @@ class Use:
     extensions: tuple[Extension, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
+class Schedule(Struct, frozen=True, kw_only=True):
     """When the workflow is run by itself: exactly one of these is set. Honoured by `run --scheduled` only."""
 
     every: timedelta | None = None
@@ -503,8 +468,7 @@ class Schedule:
     on: EventStrategy | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Workflow:
+class Workflow(Struct, frozen=True, kw_only=True, eq=False):
     """A whole document.
 
     `file` is what messages call it; `expressions` are all its jq programs and `schemas` all its schemas; `source` is

@@ -8,7 +8,9 @@ Error Types"), whose default status each carries.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from workflow_runner.dsl.templates import Json
 
@@ -47,8 +49,7 @@ STANDARD_TITLE: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One error, after RFC 7807. `instance` is the JSON pointer of the task that raised it."""
 
     type: str

@@ -8,7 +8,7 @@ comes from, so that a message about an expression can say file, line and column.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 from typing import NamedTuple, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -25,15 +25,13 @@ class Position(NamedTuple):
 NOWHERE = Position(0, 0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Literal:
+class Literal(Struct, frozen=True, eq=False):
     """A value without expressions. Whoever receives `value` must not change it: it is shared."""
 
     value: Json
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Expression:
+class Expression(Struct, frozen=True, eq=False):
     """One jq program of the document, compared by identity.
 
     `source` is the program without its `${ }`. `variables` are the names (without `$`) that it mentions and
@@ -56,15 +54,13 @@ class Expression:
         object.__setattr__(self, "key", "\0".join((self.source, *self.variables)))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ObjectTemplate:
+class ObjectTemplate(Struct, frozen=True, eq=False):
     """An object with an expression somewhere inside. Keys are never expressions."""
 
     items: tuple[tuple[str, Template], ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ArrayTemplate:
+class ArrayTemplate(Struct, frozen=True, eq=False):
     """An array with an expression somewhere inside."""
 
     items: tuple[Template, ...]

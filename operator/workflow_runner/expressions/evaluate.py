@@ -8,7 +8,7 @@ Expressions"), or of the `authorization` type for a secret that has no value.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from msgspec import Struct
 from typing import TypeAlias
 
 from workflow_runner.dsl.problems import AUTHORIZATION, EXPRESSION, Problem, WorkflowFault
@@ -19,8 +19,7 @@ from workflow_runner.expressions.programs import EvaluationFailed, InvalidProgra
 _SHOWN = 200  # characters of a program or of jq's message that an error repeats
 
 
-@dataclass(frozen=True, slots=True)
-class JqRequest:
+class JqRequest(Struct, frozen=True):
     """An evaluation for a killable worker: what jq compiles, and the JSON text it is fed with."""
 
     program: str
@@ -85,8 +84,7 @@ def truthy(value: Json) -> bool:
     return value is not None and value is not False
 
 
-@dataclass(slots=True)
-class _Answer:
+class _Answer(Struct):
     """A value that was found in this process (payloads for the worker are strings)."""
 
     value: Json

@@ -7,7 +7,8 @@ anything else but an object is an error. (One thing is better: integers beyond 2
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from workflow_runner.dsl.templates import Json
 
@@ -19,8 +20,7 @@ class PathError(ValueError):
     """The path leads into something that has no members. The message is jq's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(Struct, frozen=True):
     """A variable (or, when None, the data) and the members to take from it, one after the other."""
 
     variable: str | None

@@ -12,10 +12,10 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import jq
+from msgspec import Struct
 
 from workflow_runner.dsl.jq_tokens import FORBIDDEN_FUNCTIONS, FORBIDDEN_VARIABLES
 from workflow_runner.dsl.templates import Expression, Json
@@ -51,8 +51,7 @@ class EvaluationFailed(ValueError):
     """The program ended in an error, or did not give exactly one value."""
 
 
-@dataclass(slots=True)
-class Program:
+class Program(Struct):
     """A compiled expression. Either `path` answers without jq, or `compiled` (None until first used) does.
 
     `limit` is the size of data up to which it may run in this process (bounds); `text` is what jq compiles.

@@ -13,9 +13,10 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from msgspec import Struct
 
 from workflow_runner.dsl.nodes import escape
 from workflow_runner.dsl.problems import VALIDATION, Problem, WorkflowFault
@@ -57,8 +58,7 @@ class InvalidSchema(ValueError):
         self.path = path
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaRequest:
+class SchemaRequest(Struct, frozen=True):
     """A check for a killable worker: a schema and data, as JSON. It answers with a boolean, or, with `explain`, with
     what is wrong (`violations`); with a string that says why when the schema is none."""
 
@@ -71,8 +71,7 @@ Defer: TypeAlias = Callable[[SchemaRequest], Awaitable[Json]]
 """Checks data where that can be killed. Raises EvaluationFailed, also when it took too long or too much."""
 
 
-@dataclass(slots=True)
-class _Known:
+class _Known(Struct):
     """A schema that was used before: the number of its values where it is cheap (else 0), and its validator."""
 
     size: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 from typing import NamedTuple
 
 from workflow_runner.graph.build import texts
@@ -61,8 +61,7 @@ class Dot(NamedTuple):
     role: str
 
 
-@dataclass
-class Part:
+class Part(Struct):
     """Something laid out: its size, the x at which it is entered and left, and what it consists of."""
 
     width: float = 0

@@ -6,7 +6,7 @@ A `then` never leaves its list, so a drawing is a tree: each section can be laid
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from msgspec import Struct
 from typing import Literal, NamedTuple, TypeAlias
 
 ENTRY = -1
@@ -29,8 +29,7 @@ class Step(NamedTuple):
     label: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """One list of tasks. `id` is unique in the graph; `title` is empty where its task says enough."""
 
     id: str
@@ -39,8 +38,7 @@ class Section:
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(Struct, frozen=True):
     """One task. `kind` is its member in the document (`set`, `for`); `lines` are what it is about, short.
 
     With sections it is a container: they run one beside the other (`fork`), or the second when the first fails (`try`).
@@ -54,8 +52,7 @@ class Box:
     sections: tuple[Section, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(Struct, frozen=True):
     """A whole workflow; `title` is its namespace, name and version."""
 
     title: str
@@ -70,8 +67,7 @@ class Graph:
             waiting.extend((inner, box) for box in reversed(section.boxes) for inner in reversed(box.sections))
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(Struct, frozen=True):
     """How a task ended in a run (completed, failed, skipped, cancelled, running), and how often it was begun."""
 
     status: str
@@ -92,8 +88,7 @@ class Taken(NamedTuple):
         return cls(section.id, step.source, step.target, step.kind == "skip")
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(Struct, frozen=True):
     """What a run did: tasks by reference, the steps taken, and the `try` tasks (by reference) that caught an error."""
 
     passed: dict[str, Passed]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import takewhile
+
+from msgspec import Struct
 
 from workflow_runner.interpreter.events import Event, EventType
 
@@ -31,13 +32,15 @@ SKIPPED = 1_000_000
 """More events than a pod makes after its last snapshot: a pod that goes on leaves so many numbers out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """What a snapshot keeps of a buffer: the newest number that was used, and the events that are not known to have
     reached everybody, ascending."""
 
     last: int = 0
     events: tuple[tuple[int, Event], ...] = ()
+
+
+NOTHING_KEPT = Kept()
 
 
 class Buffer:
@@ -48,7 +51,7 @@ class Buffer:
 
     __slots__ = ("_events", "_failed", "_most", "_superseded", "delivered", "last", "sent")
 
-    def __init__(self, *, most: int, kept: Kept = Kept()) -> None:
+    def __init__(self, *, most: int, kept: Kept = NOTHING_KEPT) -> None:
         self.last = 0
         """The number of the newest event."""
         self.sent = 0

@@ -14,7 +14,7 @@ from workflow_runner import telemetry
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 4.0
 # A refused token is mended by a rotation or by the operator's start, not by asking more often.
 FIRST_REFUSED_PAUSE, LONGEST_REFUSED_PAUSE = 1.0, 30.0
 STEADY_SECONDS = 3.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from msgspec import Struct
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from workflow_runner.calls import Calls
@@ -33,8 +33,7 @@ LINGER_SECONDS = 10.0
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class HostOptions:
+class HostOptions(Struct, frozen=True):
     """What a host has besides the document, and what it permits.
 
     Without a `library` no other workflow is known; `default_catalog` is the address of the catalog that documents need not

@@ -12,7 +12,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 from typing import TypeAlias
 
 from workflow_runner.dsl.problems import COMMUNICATION, Problem, WorkflowFault
@@ -31,8 +31,7 @@ Publish: TypeAlias = Callable[[CloudEvent], Awaitable[None]]
 """Takes an event out of the process, or raises WorkflowFault."""
 
 
-@dataclass(slots=True)
-class _Listener:
+class _Listener(Struct):
     subscription: Subscription
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     room: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,8 +55,7 @@ class _Listener:
         self.room = asyncio.Event()
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """What became of an event: how many listeners took it, and how many wanted it and had no room."""
 
     taken: int

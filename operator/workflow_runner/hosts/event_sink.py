@@ -12,7 +12,7 @@ import importlib
 import io
 import json
 import random
-from dataclasses import dataclass
+from msgspec import Struct
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -35,8 +35,7 @@ _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CHANCE = random.SystemRandom()
 
 
-@dataclass(frozen=True, slots=True)
-class _Refused:
+class _Refused(Struct, frozen=True):
     """One attempt that failed: what was said, the status where there was one, and whether another try may help."""
 
     why: str

@@ -14,7 +14,7 @@ import json
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from msgspec import Struct
 from pathlib import Path
 
 import grpc
@@ -74,8 +74,7 @@ _OPTIONS: list[tuple[str, int]] = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class DesiredState:
+class DesiredState(Struct, frozen=True):
     """What the operator wants of the run: `state` is Run, Pause, Cancel, or Unknown (a word of a newer
     operator, and to be refused); `generation` is what `control_result` answers."""
 

@@ -21,10 +21,11 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from workflow_runner.dsl.problems import Problem
 from workflow_runner.dsl.templates import Json
@@ -41,16 +42,14 @@ _SLOTS = ("a", "b")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """How the pod of a run that has ended is to end: its exit code, and its termination message."""
 
     exit_code: int
     message: dict[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """One moment of a run, to be written down: `frame` is encoded (frame_codec)."""
 
     frame: dict[str, Json]
@@ -58,8 +57,7 @@ class State:
     ended: Ended | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """What was read back. With `ended` there is nothing left to run, only to tell."""
 
     frame: WorkflowFrame

@@ -8,7 +8,7 @@ implementation with virtual time.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -22,8 +22,7 @@ from workflow_runner.interpreter.subscriptions import Subscription
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A side effect that a task asks for; all of it is JSON, so a host may carry it elsewhere.
 
     `protocol` is the language's name for it ("http"); `arguments` are the task's `with`, evaluated and

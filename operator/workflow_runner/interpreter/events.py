@@ -7,7 +7,7 @@ the reporter of a launched pod are the listeners. Making one must stay cheap: a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 from datetime import datetime
 from enum import StrEnum
 
@@ -56,8 +56,7 @@ STATUSES: dict[EventType, str] = {
 }
 
 
-@dataclass(slots=True)
-class Event:
+class Event(Struct):
     """One step of a run's story.
 
     `reference` is the task's JSON pointer and `iteration` the pass of the enclosing loops, outermost
@@ -86,8 +85,7 @@ class Event:
         return STATUSES[self.type]
 
 
-@dataclass(slots=True)
-class TaskCounts:
+class TaskCounts(Struct):
     """How many tasks a run has begun, ended, left out and tried again; a task in a loop counts once a pass.
 
     A task that was broken off because its fork was decided counts as begun only.

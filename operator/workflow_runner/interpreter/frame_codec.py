@@ -7,7 +7,7 @@ each shared value once, and frames point into it by index: a value that ten nest
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from msgspec.structs import asdict
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 

@@ -23,7 +23,7 @@ while the run is paused: `until`, `first_at`, `deadline`, `retry_at`. So no paus
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -31,8 +31,7 @@ from workflow_runner.dsl.templates import Json
 from workflow_runner.interpreter.events import TaskCounts
 
 
-@dataclass(slots=True)
-class ListFrame:
+class ListFrame(Struct):
     """A running list of tasks. `data` is the raw input of the task at `position`.
 
     `visits` says how often the task at a position was begun: above one only where `then` jumps back.
@@ -44,15 +43,13 @@ class ListFrame:
     task: TaskFrame | None = None
 
 
-@dataclass(slots=True)
-class Wait:
+class Wait(Struct):
     """A running `wait`."""
 
     until: datetime
 
 
-@dataclass(slots=True)
-class Loop:
+class Loop(Struct):
     """A running `for`. `data` is the input of the pass at `index`; `body` is set while a pass runs."""
 
     collection: list[Json]
@@ -61,8 +58,7 @@ class Loop:
     body: ListFrame | None = None
 
 
-@dataclass(slots=True)
-class Attempts:
+class Attempts(Struct):
     """A running `try`.
 
     `attempt` counts from 1; `deadline` bounds it. It is in the block (`body`), or it has an `error` (RFC 7807)
@@ -78,8 +74,7 @@ class Attempts:
     handler: ListFrame | None = None
 
 
-@dataclass(slots=True)
-class Branch:
+class Branch(Struct):
     """A branch of a running `fork`.
 
     `context` is `$context` in it; `replaced` says that one of its exports did so whatever `$context` was before.
@@ -95,8 +90,7 @@ class Branch:
     error: dict[str, Json] | None = None
 
 
-@dataclass(slots=True)
-class Fork:
+class Fork(Struct):
     """A running `fork`. `context` is `$context` as it was when it began.
 
     `decided` is the number of the branch that ended it before all were done: the winner, one that failed, or one
@@ -108,15 +102,13 @@ class Fork:
     decided: int | None = None
 
 
-@dataclass(slots=True)
-class Emit:
+class Emit(Struct):
     """A running `emit`: the event, which is the same whenever it is published again."""
 
     event: dict[str, Json]
 
 
-@dataclass(slots=True)
-class Pass:
+class Pass(Struct):
     """What `foreach` does with one event that was consumed.
 
     `item` is the event as it was read. While its tasks run they are in `body`; then `output` is what they gave (without
@@ -129,8 +121,7 @@ class Pass:
     left: bool = False
 
 
-@dataclass(slots=True)
-class Listen:
+class Listen(Struct):
     """A running `listen`.
 
     `waiting` are the events that have arrived and not been looked at, oldest first; the host adds to it. `matched` are
@@ -152,8 +143,7 @@ class Listen:
     over: bool = False
 
 
-@dataclass(slots=True)
-class Function:
+class Function(Struct):
     """A running call of a function: its task as a list of one, whose data are its arguments, and its own `$context`.
 
     `address` is where its definition was fetched from (a key of WorkflowFrame.functions); None for one of the document.
@@ -164,8 +154,7 @@ class Function:
     context: Json = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Child:
+class Child(Struct):
     """A running `run: workflow`: the document as it was when it was looked up, and the state of its run.
 
     `began` is when, by the run's own clock.
@@ -179,8 +168,7 @@ class Child:
 TaskState = ListFrame | Wait | Loop | Attempts | Fork | Emit | Listen | Function | Child
 
 
-@dataclass(slots=True)
-class Extending:
+class Extending(Struct):
     """What extensions do around a task.
 
     Before it: `number` is the extension at hand (as many as there are once all are through), and `applied` are the numbers
@@ -192,8 +180,7 @@ class Extending:
     tasks: ListFrame | None = None
 
 
-@dataclass(slots=True)
-class TaskFrame:
+class TaskFrame(Struct):
     """A task that has begun and not ended.
 
     `iteration` is the path of loop indices around it ("4.0"), `visits` the visit numbers of the tasks
@@ -217,8 +204,7 @@ class TaskFrame:
     extending: Extending | None = None
 
 
-@dataclass(slots=True)
-class WorkflowFrame:
+class WorkflowFrame(Struct):
     """The root: one run of one document. `context` is `$context`; `tasks` is set once `input` holds.
 
     `functions` are the definitions of functions that were fetched, by address: they are the same to the end of the run.

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from workflow_runner.dsl.problems import Problem
 from workflow_runner.dsl.templates import Json
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(Struct, frozen=True):
     """The workflow ran to its end and gave `output`."""
 
     output: Json
 
 
-@dataclass(frozen=True, slots=True)
-class Faulted:
+class Faulted(Struct, frozen=True):
     """An error was not caught."""
 
     problem: Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(Struct, frozen=True):
     """Somebody outside stopped it, for `reason`; no handler of the document ran."""
 
     reason: str

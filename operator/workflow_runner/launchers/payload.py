@@ -12,8 +12,9 @@ import base64
 import hashlib
 import json
 import zlib
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from workflow_runner.errors import InvalidInput
 
@@ -25,8 +26,7 @@ MAX_UNPACKED = 64 * 1024 * 1024
 """What a pod is willing to unpack: far above what 1 MiB of honest text compresses from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(Struct, frozen=True):
     """What one run runs. `document` is YAML text or an object; `file` names it in messages."""
 
     document: str | dict[str, Any]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 from typing import Any
 
 from workflow_runner.crd import group
@@ -20,16 +20,14 @@ INPUT_KEY = "input"
 """The key of the input's ConfigMap, and the name of the file that the pod reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class SinkAddress:
+class SinkAddress(Struct, frozen=True):
     """Where launched pods report: HOST:PORT and the operator's CA certificate (PEM)."""
 
     endpoint: str
     ca_pem: str
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchSettings:
+class LaunchSettings(Struct, frozen=True):
     """What the operator says of every run it launches. Addresses are those of its outgoing calls, as the pod reads them;
     `processes` permits shell commands and scripts, `default_catalog` is where functions are that documents need not define."""
 
@@ -47,8 +45,7 @@ class LaunchSettings:
     memory_limit: str = "512Mi"
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchedRun:
+class LaunchedRun(Struct, frozen=True):
     """One attempt of a run.
 
     `name`, `namespace` and `uid` are the execution's; `run_id` is its spec.runId, or empty. `packed` is what

@@ -2,78 +2,69 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from workflow_runner.reconcile.live import Desired, End
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class AddFinalizer:
+class AddFinalizer(Struct, frozen=True):
     """Hold the resource until its run has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveFinalizer:
+class RemoveFinalizer(Struct, frozen=True):
     """Let the resource go."""
 
 
-@dataclass(frozen=True, slots=True)
-class BeginRun:
+class BeginRun(Struct, frozen=True):
     """Start the fold of the run's events (controller keeps it in memory) for this attempt."""
 
     execution_id: str
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class EndRun:
+class EndRun(Struct, frozen=True):
     """The operator itself found the run ended: tell Stigmer with an event of its own."""
 
     end: End
 
 
-@dataclass(frozen=True, slots=True)
-class SetDesired:
+class SetDesired(Struct, frozen=True):
     """Tell the pod what it shall do."""
 
     desired: Desired
 
 
-@dataclass(frozen=True, slots=True)
-class TakeTurn:
+class TakeTurn(Struct, frozen=True):
     """Ask for a place among the running executions of the runner; then plan again."""
 
     limit: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class CreateInput:
+class CreateInput(Struct, frozen=True):
     """Make the ConfigMap that holds an input too large for an annotation; one that is there already is as good."""
 
     manifest: Json
 
 
-@dataclass(frozen=True, slots=True)
-class CreateWorkload:
+class CreateWorkload(Struct, frozen=True):
     """Launch a Job or a pod; one of that name that is there already and ours is as good. What follows this action
     in a plan is not carried out when the API server says no."""
 
     manifest: Json
 
 
-@dataclass(frozen=True, slots=True)
-class SuspendJob:
+class SuspendJob(Struct, frozen=True):
     """Take the Job's pod away and keep the Job, or let it have a pod again."""
 
     name: str
     suspend: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteWorkload:
+class DeleteWorkload(Struct, frozen=True):
     """Remove the Job with its pod, or the pod. `at_once` leaves the container a second, not its grace period."""
 
     kind: str
@@ -81,32 +72,27 @@ class DeleteWorkload:
     at_once: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CleanUp:
+class CleanUp(Struct, frozen=True):
     """Remove what an ended run has left of Jobs, pods and inputs."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteExecution:
+class DeleteExecution(Struct, frozen=True):
     """Remove the resource itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class WriteStatus:
+class WriteStatus(Struct, frozen=True):
     """Make status what this is, whole."""
 
     status: Json
 
 
-@dataclass(frozen=True, slots=True)
-class WriteCallback:
+class WriteCallback(Struct, frozen=True):
     """Make status.callback what this is, and touch nothing else of an ended run's status."""
 
     callback: Json
 
 
-@dataclass(frozen=True, slots=True)
-class RecordEvent:
+class RecordEvent(Struct, frozen=True):
     """A Kubernetes Event on the resource; `key` makes it the same event when it is recorded twice."""
 
     key: str
@@ -115,8 +101,7 @@ class RecordEvent:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetRun:
+class ForgetRun(Struct, frozen=True):
     """Drop what memory holds of the run."""
 
 
@@ -140,8 +125,7 @@ Action = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Actions in order, and in how many seconds to look again (None: when something changes)."""
 
     actions: tuple[Action, ...] = ()

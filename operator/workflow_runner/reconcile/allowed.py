@@ -10,9 +10,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, get_args
+
+from msgspec import Struct
 
 from workflow_runner.crd import group, pods
 from workflow_runner.crd.execution import WorkflowExecutionSpec
@@ -72,8 +73,7 @@ def _fits(name: str, pattern: str) -> bool:
     return len(name) - len(last) >= position and name.endswith(last)
 
 
-@dataclass(frozen=True, slots=True)
-class _Check:
+class _Check(Struct, frozen=True):
     spec: WorkflowExecutionSpec
     runner: Runner
     asked: Json

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from workflow_runner.reconcile.actions import Action, BeginRun, EndRun, Plan, TakeTurn
 from workflow_runner.reconcile.allowed import not_allowed

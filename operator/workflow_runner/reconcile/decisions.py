@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from workflow_runner.crd import group
 from workflow_runner.reconcile.actions import Action, AddFinalizer, Plan, RecordEvent, WriteStatus

@@ -5,8 +5,9 @@ Called by execution.plan; `relaunch` by following.py.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from workflow_runner.crd.durations import seconds
 from workflow_runner.launchers.job import build_job

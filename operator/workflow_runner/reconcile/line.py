@@ -9,14 +9,14 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _Key = tuple[str, str, str]
 """(since, name, uid) of an execution."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """An execution in line; `since` is its creationTimestamp, which sorts as text."""
 
     uid: str

@@ -7,11 +7,11 @@ The sink feeds it (`ingest`), reconcile reads it. After an operator restart it i
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from google.protobuf import json_format
+from msgspec import Struct
 
 from workflow_runner.crd.execution import TERMINAL_PHASES
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2
@@ -38,8 +38,7 @@ _BEGINNING = (
 _ENDS = {"workflow_completed": "Completed", "workflow_failed": "Failed", "workflow_cancelled": "Cancelled"}
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """How a run ended. `output_known` is False when the run gave an output that did not reach us."""
 
     phase: str
@@ -56,8 +55,7 @@ class End:
     """When the pod began, where its container tells."""
 
 
-@dataclass(frozen=True, slots=True)
-class Desired:
+class Desired(Struct, frozen=True):
     """What the run shall do, and which generation of the resource says so."""
 
     state: Literal["Run", "Pause", "Cancel"] = "Run"
@@ -65,8 +63,7 @@ class Desired:
     generation: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ControlAnswer:
+class ControlAnswer(Struct, frozen=True):
     """What the pod said of a desired state: Accepted, Applied or Refused. `suspendable` comes with an applied pause
     whose state is on the run's volume: the pod may be ended."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
 
 from workflow_runner.crd import group
 from workflow_runner.crd.execution import WorkflowExecutionSpec
@@ -15,8 +16,7 @@ from workflow_runner.reconcile.live import LiveRun
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """The document is valid: how it is called, what pins it, and the text that hands it to a pod."""
 
     workflow: str
@@ -29,32 +29,28 @@ class Accepted:
         return self.workflow.split("/", 1)[-1].rsplit(":", 1)[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The document or input cannot run: an entry for status.error and a message with every place."""
 
     error: Json
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """Something that the run is made from is not there, or cannot be read, yet: a reason in CamelCase and a message."""
 
     reason: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """Whether a run may start now under its runner's limit; if not, how many are to start up to and with it."""
 
     granted: bool
     position: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Runner:
+class Runner(Struct, frozen=True):
     """The WorkflowRunner an execution refers to, as it is now."""
 
     name: str
@@ -64,8 +60,7 @@ class Runner:
     spec: WorkflowRunnerSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """How the callbacks to Stigmer stand; numbers are outward ones."""
 
     delivered_sequence: int
@@ -73,8 +68,7 @@ class Delivery:
     pending: int
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """Everything `plan` looks at.
 
     `checked` is None where nobody needed to look at the document, or while that is under way. `job` and `pod` are

@@ -23,6 +23,7 @@ _SIGNS = (
     ("denied the request", "AdmissionDenied"),
     ("violates PodSecurity", "AdmissionDenied"),
     ("is forbidden", "AdmissionDenied"),
+    ("is invalid:", "ManifestRejected"),
 )
 """What the API server's own messages hold, the most telling first."""
 

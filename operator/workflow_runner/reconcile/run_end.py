@@ -8,9 +8,10 @@ launched again.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
 
 from workflow_runner.dsl.problems import RUNTIME, TIMEOUT
 from workflow_runner.launchers.run import CONTAINER
@@ -23,8 +24,7 @@ Json = dict[str, Any]
 _PHASES = ("Completed", "Failed", "Cancelled")
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Struct, frozen=True):
     """The workload is gone, or its container ended without a word of the run. `end` is the run's end if it is not
     launched again; `counts` is False where that was nobody's fault (a drained node), so that it costs no retry."""
 

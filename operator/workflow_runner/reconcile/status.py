@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from workflow_runner.reconcile.bounds import representable, size
 from workflow_runner.reconcile.live import Desired, End, LiveRun
@@ -19,7 +20,7 @@ MAX_OUTPUT = 256 * 1024
 
 MAX_MESSAGE = 4096
 
-MEND_BY_HAND = frozenset({*HOPELESS, "NotAllowed", "AdmissionDenied", "ServiceAccountNotFound"})
+MEND_BY_HAND = frozenset({*HOPELESS, "NotAllowed", "AdmissionDenied", "ManifestRejected", "ServiceAccountNotFound"})
 """Reasons that do not go away by themselves: the run is stalled, in kstatus' words."""
 
 DEFAULT_RETRIES_WITH_SNAPSHOTS = 6

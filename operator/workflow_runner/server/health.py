@@ -17,10 +17,10 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 
 import structlog
 from aiohttp import web
+from msgspec import Struct, field
 
 from workflow_runner.server.listening import listen
 
@@ -34,8 +34,7 @@ MOST_FRAMES = 20
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sight:
+class _Sight(Struct, frozen=True):
     """What the checks said, and when."""
 
     at: float

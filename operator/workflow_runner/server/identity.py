@@ -11,8 +11,9 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from workflow_runner.cluster import Cluster, NotFound
 from workflow_runner.crd import group
@@ -34,8 +35,7 @@ Verify = Callable[[str], Awaitable[BoundPod]]
 """Says which pod a token was made for (tokens.py)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """The run a token belongs to."""
 
     execution_uid: str

@@ -7,7 +7,6 @@ outlive an operator. Serving certificates live in memory only and are made again
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -15,14 +14,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from msgspec import Struct
 
 CA_LIFETIME = timedelta(days=3650)
 SERVING_LIFETIME = timedelta(days=30)
 CLOCK_SKEW = timedelta(minutes=5)
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
+class Authority(Struct, frozen=True):
     """A CA as PEM texts. The key never leaves the operator and its Secret."""
 
     certificate: bytes

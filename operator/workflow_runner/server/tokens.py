@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 import jwt
 import structlog
+from msgspec import Struct
 
 from workflow_runner.cluster import Cluster, ClusterError
 from workflow_runner.crd import group
@@ -41,8 +41,7 @@ LEEWAY_SECONDS = 30.0
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class BoundPod:
+class BoundPod(Struct, frozen=True):
     """The pod that a token was made for."""
 
     namespace: str
@@ -67,8 +66,7 @@ class TokenReviews:
         return _bound(str(user.get("username", "")), pod_names[0], pod_uids[0])
 
 
-@dataclass(frozen=True, slots=True)
-class _Keys:
+class _Keys(Struct, frozen=True):
     issuer: str
     by_id: dict[str, jwt.PyJWK]
     read_at: float

@@ -16,10 +16,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from dataclasses import dataclass, field
 
 import grpc
 import grpc.aio
+from msgspec import Struct
 from pydantic import SecretStr
 
 from workflow_runner import telemetry
@@ -96,8 +96,7 @@ class DestinationRefused(DeliveryRefused):
     """Stigmer takes nothing from us, whatever the event: the key, or the address, has to be mended first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Struct, frozen=True):
     """Where events go, and as whom. Equal destinations share one client.
 
     `endpoint` is HOST:PORT. An empty key sends no `authorization`. `ca_pem` (PEM) replaces the system's
@@ -107,11 +106,10 @@ class Destination:
     endpoint: str
     api_key: SecretStr
     use_tls: bool = True
-    ca_pem: bytes | None = field(default=None, repr=False)
+    ca_pem: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(Struct, frozen=True):
     """Full jitter: before try n+1 a time drawn evenly from 0 to `first` · 2ⁿ⁻¹ seconds, never above `most`."""
 
     first: float
@@ -120,6 +118,9 @@ class Backoff:
     def seconds(self, failures: int) -> float:
         """How long to wait after this many failures in a row (from 1)."""
         return random.uniform(0, min(self.most, self.first * 2.0 ** min(failures - 1, 30)))  # noqa: S311 - jitter, not a secret
+
+
+BETWEEN_ATTEMPTS = Backoff(first=0.25, most=5.0)
 
 
 class CallbackClient:
@@ -131,7 +132,7 @@ class CallbackClient:
         *,
         attempts: int = 3,
         deadline_seconds: float = 10.0,
-        backoff: Backoff = Backoff(first=0.25, most=5.0),
+        backoff: Backoff = BETWEEN_ATTEMPTS,
     ) -> None:
         """`deadline_seconds` is for one attempt; connecting counts."""
         self.destination = destination

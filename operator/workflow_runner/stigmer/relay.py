@@ -19,7 +19,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
 from workflow_runner.stigmer.client import (
@@ -40,8 +41,7 @@ CHANGED_SECONDS = 0.1
 MOST_ERROR = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """How the callbacks of one execution stand.
 
     `delivered_sequence`: nothing up to this number is owed any more. `last_error`: what stands in the way,
@@ -53,8 +53,7 @@ class Delivery:
     pending: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stand:
+class Stand(Struct, frozen=True):
     """How one destination stands. `oldest_ms`: when the oldest of the `pending` events happened, by the clock of
     whoever made it. `trouble`: why it takes nothing now; None while it does."""
 
@@ -68,8 +67,7 @@ Reported = Callable[[str, str, float | None], None]
 """(endpoint, delivered | failed | refused | left-out | coalesced, seconds of a call or None where none was made)"""
 
 
-@dataclass(eq=False, slots=True)
-class _Execution:
+class _Execution(Struct, eq=False):
     key: str
     lane: _Lane
     outbox: Outbox
@@ -91,8 +89,7 @@ class _Execution:
     """Set, and replaced, when `delivered` moves or the execution is forgotten."""
 
 
-@dataclass(eq=False, slots=True)
-class _Lane:
+class _Lane(Struct, eq=False):
     destination: Destination
     executions: set[_Execution] = field(default_factory=set)
     ready: deque[_Execution] = field(default_factory=deque)

@@ -7,7 +7,7 @@ import http.client
 import json
 import ssl
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,6 +50,23 @@ class Api:
         assert response.status < 300, f"{method} {path}: {response.status}: {data[:500].decode('utf-8', 'replace')}"
         answer: Json = json.loads(data)
         return answer
+
+    def watch(self, path: str, *, seconds: float) -> Iterator[Json]:
+        """All objects of a list, and then each that changes, as it is then; ends after so many seconds."""
+        found = self.call("GET", path)
+        yield from found["items"]
+        place = urlsplit(self.server)
+        connection = http.client.HTTPSConnection(place.hostname or "", place.port, timeout=seconds, context=self.tls)
+        try:
+            query = f"watch=true&resourceVersion={found['metadata']['resourceVersion']}&timeoutSeconds={seconds:.0f}"
+            connection.request("GET", f"{path}?{query}")
+            for line in connection.getresponse():
+                event = json.loads(line)
+                assert event["type"] != "ERROR", event["object"]
+                if event["type"] != "DELETED":
+                    yield event["object"]
+        finally:
+            connection.close()
 
     def create_executions(self, namespace: str, manifests: Iterable[Json]) -> list[Json]:
         """Creates them, several at a time; what they are then."""

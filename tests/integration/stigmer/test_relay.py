@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 
 import pytest
+from msgspec import field
 from tests.integration.stigmer.conftest import KEY, QUICK, event, plain
 from tests.servers.stigmer import Behaviour, StigmerServer
 
@@ -203,16 +204,11 @@ async def test_executions_are_served_side_by_side(running: Running, stigmer: Sti
     assert len(stigmer.arrived) == 0
 
 
-class Scripted(Backoff):
+class Scripted(Backoff, frozen=True):
     """Answers what it is told to, and remembers for how many failures it was asked."""
 
-    def __init__(self, answers: Sequence[float]) -> None:
-        super().__init__(first=1, most=1)
-        object.__setattr__(self, "answers", list(answers))
-        object.__setattr__(self, "asked", [])
-
-    answers: list[float]
-    asked: list[int]
+    answers: list[float] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
 
     def seconds(self, failures: int) -> float:
         self.asked.append(failures)
@@ -221,7 +217,7 @@ class Scripted(Backoff):
 
 async def test_when_a_destination_is_back_everybody_goes_on_at_once(stigmer: StigmerServer) -> None:
     # The lane's pause and that of the first execution are short; all others would wait for an hour.
-    backoff = Scripted([0.3, 0.01])
+    backoff = Scripted(1, 1, [0.3, 0.01])
     running = Running(retry=backoff)
     stigmer.behaviour = Behaviour("status")
     keys = [f"run-{number}" for number in range(20)]
@@ -238,7 +234,7 @@ async def test_when_a_destination_is_back_everybody_goes_on_at_once(stigmer: Sti
 
 
 async def test_pauses_grow_with_every_failed_round_and_begin_anew_after_a_success(stigmer: StigmerServer) -> None:
-    backoff = Scripted([0.01] * 100)
+    backoff = Scripted(1, 1, [0.01] * 100)
     running = Running(retry=backoff)
     stigmer.behaviour = Behaviour("status")
     running.relay.track("run-1", plain(stigmer), 0)

@@ -281,9 +281,9 @@ ATTACKS: dict[str, tuple[Json, Json, str]] = {
         "volumeMounts[0].name: spec.template has no volume 'token'",
     ),
     "volume-called-like-the-operators": (
-        pod(volumes=[{"name": "secrets", "emptyDir": {}}]),
+        pod(volumes=[{"name": "handed", "emptyDir": {}}]),
         {"template": ["volumes"]},
-        "volumes[0].name: there is a volume 'secrets' in every run of this runner",
+        "volumes[0].name: there is a volume 'handed' in every run of this runner",
     ),
 }
 

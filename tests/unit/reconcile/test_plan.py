@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.reconcile.conftest import JOB, NOW, UID, Builder, event, job, pod
 
 from workflow_runner.crd import group

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from msgspec.structs import replace
 from tests.unit.reconcile.conftest import JOB, NOW, UID, Builder, event, job, pod
 from tests.unit.reconcile.test_plan import condition, kinds, written
 
@@ -109,6 +109,11 @@ class TestRefusedPods:
         refused = 'admission webhook "policy" denied the request: no'
         status = written(plan(observed.launched(live, phase="Pending", pod=None, held_up=refused)))
         assert condition(status, "Stalled")[:2] == ("True", "AdmissionDenied")
+
+    def test_what_the_api_server_finds_invalid_stalls(self, observed: Builder, live: LiveRun) -> None:
+        refused = 'Pod "x" is invalid: spec.containers[0].volumeMounts[0].mountPath: Invalid value: "a": must be unique'
+        status = written(plan(observed.launched(live, phase="Pending", pod=None, held_up=refused)))
+        assert condition(status, "Stalled")[:2] == ("True", "ManifestRejected")
 
     def test_a_volume_that_cannot_be_mounted_is_told(self, observed: Builder, live: LiveRun) -> None:
         waiting = pod({"waiting": {"reason": "ContainerCreating"}})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.reconcile.conftest import JOB, NOW, Builder, event, job
 from tests.unit.reconcile.test_plan import condition, kinds, written
 

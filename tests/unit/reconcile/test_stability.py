@@ -7,12 +7,12 @@ as the controller would, time goes on, nobody else does anything: after a few ro
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.unit.reconcile.conftest import JOB, UID, Builder, event, job, pod
 
 from workflow_runner.crd import group

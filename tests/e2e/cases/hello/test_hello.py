@@ -42,7 +42,6 @@ def test_its_pod_has_no_rights_and_no_way_to_get_any(applied: Execution) -> None
     }
     assert [mount["mountPath"] for mount in container["volumeMounts"]] == [
         "/etc/workflow-runner",
-        "/var/run/secrets/workflow-runner",
         "/tmp",
     ]
 

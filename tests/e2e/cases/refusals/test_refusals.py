@@ -124,7 +124,7 @@ AT_CREATION: dict[str, tuple[Json, str]] = {
         "automountServiceAccountToken cannot be set: a run has no token of the Kubernetes API",
     ),
     "the-operators-volume": (
-        execution(template=pod(volumes=[{"name": "token", "emptyDir": {}}])),
+        execution(template=pod(volumes=[{"name": "handed", "emptyDir": {}}])),
         "the volumes input, token, tmp, secrets, snapshots are the operator's: choose another name",
     ),
     "the-operators-folder": (
