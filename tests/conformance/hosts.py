@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,11 @@ class LocalHost:
 
 async def _feed(case: Case, bus: EventBus, events: list[Event]) -> None:
     for arrival in case.arrivals:
-        await until(lambda arrival=arrival: bool(bus.subscriptions) and _has_started(arrival, events), SECONDS)
+
+        def ready(arrival: Arrival = arrival) -> bool:
+            return bool(bus.subscriptions) and _has_started(arrival, events)
+
+        await until(ready, SECONDS)
         bus.offer(dict(arrival.event))
 
 
@@ -248,7 +252,7 @@ async def _ended(program: asyncio.subprocess.Process) -> tuple[int, str, str]:
 
 
 async def _post(case: Case, program: asyncio.subprocess.Process, told: Path) -> None:
-    """Send the events, each when the run listens and its task has started."""
+    """Send the events, each when the run listens and its task has started; for a schedule as soon as it takes them."""
     assert program.stderr is not None
     found = None
     while found is None:
@@ -261,12 +265,16 @@ async def _post(case: Case, program: asyncio.subprocess.Process, told: Path) -> 
             def ready(after: str = arrival.after) -> bool:
                 lines = _told(told)
                 listens = any(line["eventType"] == EventType.CORRELATION_STARTED for line in lines)
-                return listens and (not after or ("started", after) in _tasks(told))
+                return bool(case.scheduled) or (listens and (not after or ("started", after) in _tasks(told)))
+
+            async def taken(event: Mapping[str, Json] = arrival.event) -> bool:
+                headers = {"Content-Type": "application/cloudevents+json"}
+                async with session.post(found[1], data=json.dumps(event), headers=headers) as response:
+                    assert response.status < 300, await response.text()
+                    return bool((await response.json())["taken"]) or not case.scheduled
 
             await until(ready, SECONDS)
-            headers = {"Content-Type": "application/cloudevents+json"}
-            async with session.post(found[1], data=json.dumps(arrival.event), headers=headers) as response:
-                assert response.status < 300, await response.text()
+            await until(taken, SECONDS)
 
 
 def _told(file: Path) -> list[dict[str, Any]]:
@@ -276,9 +284,8 @@ def _told(file: Path) -> list[dict[str, Any]]:
 
 def _tasks(file: Path) -> list[tuple[str, str]]:
     """The program's events in the form of Observed.tasks; they name no passes of loops."""
-    return [
-        (line["eventType"].removeprefix("task_"), line["taskName"]) for line in _told(file) if line["eventType"].startswith("task_")
-    ]
+    told = [line for line in _told(file) if line["eventType"].startswith("task_")]
+    return [(line["eventType"].removeprefix("task_"), line["taskName"]) for line in told]
 
 
 @dataclass
@@ -320,7 +327,8 @@ async def _world(case: Case) -> AsyncIterator[_World]:
         file.write_text(placed(case.text), encoding="utf-8")
         for number, text in enumerate(case.beside):
             (folder / f"beside-{number}.yaml").write_text(placed(with_header(text)), encoding="utf-8")
-        yield _World(file.read_text(encoding="utf-8"), json.loads(placed(json.dumps(case.input))), folder, file, service, greeter)
+        given = json.loads(placed(json.dumps(case.input)))
+        yield _World(file.read_text(encoding="utf-8"), given, folder, file, service, greeter)
 
 
 def _findings(diagnostics: list[Diagnostic]) -> list[Finding]:

@@ -11,11 +11,10 @@ from tests.conformance.hosts import HOSTS
 from tests.conformance.scenarios import Scenario, requirements, scenarios
 
 RUNS = [(scenario, host) for scenario in scenarios() for host in HOSTS if host.runs(scenario.case)]
+NAMES = [f"{scenario.file.removesuffix('.feature')}: {scenario.name} [{host.name}]" for scenario, host in RUNS]
 
 
-@pytest.mark.parametrize(
-    ("scenario", "host"), RUNS, ids=[f"{scenario.file.removesuffix('.feature')}: {scenario.name} [{host.name}]" for scenario, host in RUNS]
-)
+@pytest.mark.parametrize(("scenario", "host"), RUNS, ids=NAMES)
 async def test_scenario(scenario: Scenario, host: Host) -> None:
     scenario.check(await host.observe(scenario.case))
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from msgspec import Struct
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from workflow_runner.dsl.problems import AUTHORIZATION, Problem, WorkflowFault
 from workflow_runner.errors import InvalidInput

@@ -14,9 +14,9 @@ import json
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from msgspec import Struct
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec import Struct
 from yarl import URL
 
 from workflow_runner import telemetry

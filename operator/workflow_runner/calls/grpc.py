@@ -21,13 +21,13 @@ import ssl
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterable, Callable, Mapping
-from msgspec import Struct
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import grpc
 import grpc.aio
+from msgspec import Struct
 
 from workflow_runner import telemetry
 from workflow_runner.calls.addresses import AddressRules, refused

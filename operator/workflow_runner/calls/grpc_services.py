@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from msgspec import Struct
 from difflib import get_close_matches
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ from google.protobuf import descriptor_pool, json_format, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import DecodeError, EncodeError, Message
+from msgspec import Struct
 
 from workflow_runner.calls.messages import fault
 from workflow_runner.dsl.nodes import escape

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
-from msgspec import Struct
 from typing import TypeAlias
 
+from msgspec import Struct
 from yarl import URL
 
 from workflow_runner.dsl.problems import CONFIGURATION, Problem, WorkflowFault

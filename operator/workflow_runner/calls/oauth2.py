@@ -14,10 +14,10 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
-from msgspec import Struct
 from typing import Any, cast
 from urllib.parse import quote_plus, urlencode
 
+from msgspec import Struct
 from yarl import URL
 
 from workflow_runner import telemetry

@@ -11,10 +11,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from msgspec import Struct, field
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+
+from msgspec import Struct, field
 
 from workflow_runner.dsl.nodes import InvalidText, unescape
 from workflow_runner.dsl.yaml_reader import read_yaml

@@ -13,10 +13,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from msgspec import Struct, field
 from difflib import get_close_matches
 from urllib.parse import quote
 
+from msgspec import Struct, field
 from yarl import URL
 
 from workflow_runner.calls.messages import fault

@@ -25,9 +25,10 @@ import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from msgspec import Struct, field
 from pathlib import Path
 from typing import Any, cast
+
+from msgspec import Struct, field
 
 from workflow_runner.dsl.problems import AUTHORIZATION, CONFIGURATION, RUNTIME, TIMEOUT, VALIDATION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json

@@ -16,10 +16,11 @@ import stat
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from msgspec import Struct
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
 
 from workflow_runner.calls.authentication import Policy
 from workflow_runner.calls.http import HttpCalls, check_status

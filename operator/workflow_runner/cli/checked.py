@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from msgspec import Struct
 from pathlib import Path
+
+from msgspec import Struct
 
 from workflow_runner.cli.documents import STANDARD_INPUT, read_file
 from workflow_runner.dsl.diagnostics import Diagnostic, DocumentErrors

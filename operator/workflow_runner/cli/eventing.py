@@ -11,8 +11,9 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from msgspec import Struct
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from workflow_runner import telemetry
 from workflow_runner.dsl.model import DocumentInfo

@@ -13,12 +13,12 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from msgspec.structs import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 from cyclopts import Parameter
 from google.protobuf import json_format
+from msgspec.structs import replace
 
 from workflow_runner import telemetry
 from workflow_runner.cli.addresses import address_rules

@@ -68,7 +68,8 @@ def _raw(address: str, file: str, reference: str | None) -> str:
     if _host(address) == "github.com" and len(steps) >= 2:
         owner, repository, *rest = steps
         if reference is None:
-            reference, rest = (f"refs/heads/{rest[1]}", rest[2:]) if rest[:1] in (["tree"], ["blob"], ["raw"]) and rest[1:] else ("HEAD", rest)
+            named = rest[:1] in (["tree"], ["blob"], ["raw"]) and len(rest) > 1
+            reference, rest = (f"refs/heads/{rest[1]}", rest[2:]) if named else ("HEAD", rest)
         path = [owner, repository.removesuffix(".git"), reference, *rest]
         return urlunsplit((parts.scheme, "raw.githubusercontent.com", "/" + "/".join([*path, file] if file else path), "", ""))
     if "-" in steps and steps[steps.index("-") + 1 : steps.index("-") + 2] in (["tree"], ["blob"], ["raw"]):

@@ -6,9 +6,10 @@ The command line prints them, the operator puts them into conditions. Codes are 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from msgspec import Struct
 from itertools import islice
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from workflow_runner.dsl.templates import NOWHERE, Position
 from workflow_runner.errors import InvalidDocument

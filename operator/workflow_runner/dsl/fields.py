@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from msgspec import Struct, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from workflow_runner.dsl.belonging import Levels, home_of
 from workflow_runner.dsl.diagnostics import Findings
@@ -67,8 +68,8 @@ class Fields(Struct):
     """One document being read. `secrets` are the declared ones; `expressions` all that were found so far.
 
     `authentications`, `errors`, `retries` and `timeouts` are the nodes of the reusable parts; `read_authentications`,
-    `read_errors`, `read_retries` and `read_timeouts` what they become among the variables that are available where they are used. `schemas` are all
-    that were found so far.
+    `read_errors`, `read_retries` and `read_timeouts` what they become among the variables that are available where they
+    are used. `schemas` are all that were found so far.
     """
 
     findings: Findings

@@ -11,9 +11,10 @@ A task's `reference` is the JSON pointer of the task in the document, name inclu
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from msgspec import Struct, field
 from datetime import timedelta
 from typing import ClassVar, Literal, TypeAlias, overload
+
+from msgspec import Struct, field
 
 from workflow_runner.dsl.nodes import Node
 from workflow_runner.dsl.templates import Expression, Position, Template
@@ -51,8 +52,8 @@ class Schema(Struct, frozen=True, kw_only=True, eq=False):
     """A JSON schema that data have to match: inline, or at an address.
 
     `text` is the inline document as JSON; where it is None, `endpoint` says where the document is to be fetched (like
-    HttpCallTask.endpoint) and `authentication` how. `name` is what messages call it ("input.schema"), `pointer` where it stands: for
-    an inline one the pointer of its document.
+    HttpCallTask.endpoint) and `authentication` how. `name` is what messages call it ("input.schema"), `pointer` where it
+    stands: for an inline one the pointer of its document.
     """
 
     name: str
@@ -488,7 +489,7 @@ class Workflow(Struct, frozen=True, kw_only=True, eq=False):
     file: str = "<document>"
     expressions: tuple[Expression, ...] = ()
     schemas: tuple[Schema, ...] = ()
-    source: Node | None = field(default=None, repr=False)
+    source: Node | None = None
 
     def tasks(self) -> Iterator[Task]:
         """Every task of `do`, outer before inner, in document order."""

@@ -189,9 +189,7 @@ def _secret(fields: Fields, found: tuple[str, Node] | None) -> str | None:
     return name
 
 
-def _texts(
-    fields: Fields, parts: Found, names: tuple[str, ...], prefix: str, scope: Scope
-) -> Iterator[tuple[str, Template]]:
+def _texts(fields: Fields, parts: Found, names: tuple[str, ...], prefix: str, scope: Scope) -> Iterator[tuple[str, Template]]:
     """The members that are strings, by their dotted names."""
     for name in names:
         if name in parts:

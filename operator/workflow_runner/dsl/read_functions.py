@@ -163,9 +163,7 @@ def read_extensions(fields: Fields, found: tuple[str, Node] | None, read_list: R
 
 
 def _extension(fields: Fields, name: str, node: Node, pointer: str, read_list: ReadList) -> Extension | None:
-    parts = fields.members(
-        node, pointer, ("extend", "when", "before", "after"), required=("extend",), what="an extension"
-    )
+    parts = fields.members(node, pointer, ("extend", "when", "before", "after"), required=("extend",), what="an extension")
     extend = fields.one_of(parts.get("extend"), "extend", EXTENDED)
     when = fields.condition(parts.get("when"), "when", TASK_INPUT)
     before = read_list(fields, parts["before"][1], parts["before"][0], _NOWHERE) if "before" in parts else None

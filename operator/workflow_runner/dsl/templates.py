@@ -8,8 +8,10 @@ comes from, so that a message about an expression can say file, line and column.
 
 from __future__ import annotations
 
-from msgspec import Struct, field
 from typing import NamedTuple, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """What JSON can say. Integers keep their digits, whatever their size."""
@@ -48,10 +50,10 @@ class Expression(Struct, frozen=True, eq=False):
     position: Position = NOWHERE
     exact: bool = False
     otherwise: str | None = None
-    key: str = field(init=False)
+    key: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", "\0".join((self.source, *self.variables)))
+        force_setattr(self, "key", "\0".join((self.source, *self.variables)))
 
 
 class ObjectTemplate(Struct, frozen=True, eq=False):

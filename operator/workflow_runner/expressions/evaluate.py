@@ -8,8 +8,9 @@ Expressions"), or of the `authorization` type for a secret that has no value.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from msgspec import Struct
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from workflow_runner.dsl.problems import AUTHORIZATION, EXPRESSION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import ArrayTemplate, Expression, Json, Literal, ObjectTemplate, Template

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from msgspec import Struct, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from workflow_runner.graph.build import texts
 from workflow_runner.graph.flat import EMPTY

@@ -6,8 +6,9 @@ A `then` never leaves its list, so a drawing is a tree: each section can be laid
 from __future__ import annotations
 
 from collections.abc import Iterator
-from msgspec import Struct
 from typing import Literal, NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 ENTRY = -1
 """The source of a section's first step."""

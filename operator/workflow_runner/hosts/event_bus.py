@@ -12,8 +12,9 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable
-from msgspec import Struct, field
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 from workflow_runner.dsl.problems import COMMUNICATION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json
@@ -63,8 +64,7 @@ class Offer(Struct, frozen=True):
 
 
 class EventBus:
-    """Use it from one event loop. `publish` takes emitted events out of the process before they go to the listeners here.
-    """
+    """Use it from one event loop. `publish` takes emitted events out of the process before they go to the listeners here."""
 
     def __init__(
         self,

@@ -12,9 +12,10 @@ import importlib
 import io
 import json
 import random
-from msgspec import Struct
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
+
+from msgspec import Struct
 
 from workflow_runner.dsl.problems import COMMUNICATION, Problem, WorkflowFault
 from workflow_runner.errors import InvalidInput

@@ -36,6 +36,8 @@ _SENTENCES = {
     EventType.TASK_RETRIED: "task {} will be tried again",
     EventType.TASK_SKIPPED: "task {} was skipped: its condition does not hold",
     EventType.TASK_CANCELLED: "task {} was cancelled: its fork was decided without it",
+    EventType.CORRELATION_STARTED: "task {} listens for events",
+    EventType.CORRELATION_COMPLETED: "task {} has the events that it listened for",
 }
 
 

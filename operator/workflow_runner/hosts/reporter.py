@@ -14,11 +14,11 @@ import json
 import logging
 import random
 from collections.abc import Callable
-from msgspec import Struct
 from pathlib import Path
 
 import grpc
 import grpc.aio
+from msgspec import Struct
 
 from workflow_runner import telemetry
 from workflow_runner.hosts.buffer import SKIPPED, SUPERSEDED, Buffer, Kept

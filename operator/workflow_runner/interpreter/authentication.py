@@ -70,9 +70,7 @@ async def resolved(carried: Mapping[str, Json], secrets: Mapping[str, Json], def
     members = dict(cast("Mapping[str, Json]", carried["members"]))
     sealed = cast("Mapping[str, Mapping[str, list[str]]]", carried.get("sealed", {}))
     for name, part in sealed.items():
-        expression = Expression(
-            source=str(part["source"]), variables=tuple(part["variables"]), secrets=tuple(part["secrets"])
-        )
+        expression = Expression(source=str(part["source"]), variables=tuple(part["variables"]), secrets=tuple(part["secrets"]))
         known: Json = {secret: secrets[secret] for secret in expression.secrets if secret in secrets}
         names = {**cast("Mapping[str, Json]", carried["names"]), "secrets": known}
         members[name] = await evaluate(expression, carried["data"], names, defer)

@@ -8,9 +8,10 @@ implementation with virtual time.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
-from msgspec import Struct, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct
 
 from workflow_runner.dsl.templates import Json
 from workflow_runner.expressions.evaluate import JqRequest
@@ -39,8 +40,12 @@ class Call(Struct, frozen=True):
     arguments: Mapping[str, Json]
     idempotency_key: str
     reference: str
-    authentication: Mapping[str, Json] | None = field(default=None, repr=False)
-    resource_authentication: Mapping[str, Json] | None = field(default=None, repr=False)
+    authentication: Mapping[str, Json] | None = None
+    resource_authentication: Mapping[str, Json] | None = None
+
+    def __repr__(self) -> str:
+        """Without the policies: a document may have credentials in them as plain text."""
+        return f"Call({self.protocol!r}, {self.arguments!r}, {self.idempotency_key!r}, {self.reference!r})"
 
 
 class DeadlinePassed(Exception):

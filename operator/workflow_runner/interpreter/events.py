@@ -7,9 +7,10 @@ the reporter of a launched pod are the listeners. Making one must stay cheap: a 
 
 from __future__ import annotations
 
-from msgspec import Struct
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 from workflow_runner.dsl.problems import Problem
 from workflow_runner.dsl.templates import Json

@@ -7,9 +7,10 @@ each shared value once, and frames point into it by index: a value that ten nest
 from __future__ import annotations
 
 from collections.abc import Callable
-from msgspec.structs import asdict
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+
+from msgspec.structs import asdict
 
 from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import InvalidInput
@@ -300,9 +301,7 @@ class _Reader:
                 raise ValueError(f"unknown kind of state {kind!r}")
 
     def extending(self, tree: Any) -> Extending:
-        return Extending(
-            number=tree["number"], applied=list(tree["applied"]), tasks=_optional(self.task_list, tree["tasks"])
-        )
+        return Extending(number=tree["number"], applied=list(tree["applied"]), tasks=_optional(self.task_list, tree["tasks"]))
 
     def listen(self, tree: Any) -> Listen:
         return Listen(

@@ -23,9 +23,10 @@ while the run is paused: `until`, `first_at`, `deadline`, `retry_at`. So no paus
 
 from __future__ import annotations
 
-from msgspec import Struct, field
 from datetime import datetime, timedelta
 from typing import Literal
+
+from msgspec import Struct, field
 
 from workflow_runner.dsl.templates import Json
 from workflow_runner.interpreter.events import TaskCounts

@@ -21,7 +21,8 @@ TOKEN_SECONDS = 3600
 TERMINATION_GRACE_SECONDS = 30
 USER = 65532
 """The user and group of the image; nobody's on any node."""
-SECRET_MODE = 0o440
+HANDED_MODE = 0o440
+TOKEN, SECRETS = "token", "secrets"
 
 
 def pod_template(settings: LaunchSettings, run: LaunchedRun) -> Json:
@@ -67,7 +68,7 @@ def _container(settings: LaunchSettings, run: LaunchedRun, asked: Json) -> Json:
         "name": pods.CONTAINER,
         "image": settings.image,
         "imagePullPolicy": settings.image_pull_policy,
-        "args": ["execute", f"--input-file={pods.INPUT_FOLDER}/{INPUT_KEY}", f"--digest={run.digest}"],
+        "args": ["execute", f"--input-file={pods.HANDED_FOLDER}/{INPUT_KEY}", f"--digest={run.digest}"],
         "env": _environment(settings, run, asked.get("env") or []),
         "resources": resources(defaults, asked.get("resources") or {}),
         "securityContext": {
@@ -114,7 +115,7 @@ def _own_variables(settings: LaunchSettings, run: LaunchedRun) -> list[Json]:
         "WORKFLOW_RUNNER_WORKFLOW_NAME": run.workflow,
         "WORKFLOW_RUNNER_SINK_ENDPOINT": settings.sink.endpoint,
         "WORKFLOW_RUNNER_SINK_CA": settings.sink.ca_pem,
-        "WORKFLOW_RUNNER_SINK_TOKEN_FILE": f"{pods.TOKEN_FOLDER}/token",
+        "WORKFLOW_RUNNER_SINK_TOKEN_FILE": f"{pods.HANDED_FOLDER}/{TOKEN}",
         # Also where they say nothing: a variable from an envFrom must not.
         "WORKFLOW_RUNNER_ALLOW_ADDRESSES": ",".join(settings.allow_addresses),
         "WORKFLOW_RUNNER_DENY_ADDRESSES": ",".join(settings.deny_addresses),
@@ -126,7 +127,7 @@ def _own_variables(settings: LaunchSettings, run: LaunchedRun) -> list[Json]:
     if run.timeout_seconds is not None:
         variables["WORKFLOW_RUNNER_TIMEOUT_SECONDS"] = f"{run.timeout_seconds:.3f}".rstrip("0").rstrip(".")
     if run.secrets:
-        variables["WORKFLOW_RUNNER_SECRETS_FOLDER"] = pods.SECRETS_FOLDER
+        variables["WORKFLOW_RUNNER_SECRETS_FOLDER"] = f"{pods.HANDED_FOLDER}/{SECRETS}"
     if run.snapshot_claim:
         variables["WORKFLOW_RUNNER_SNAPSHOT_FOLDER"] = pods.SNAPSHOT_FOLDER
     return [{"name": name, "value": value} for name, value in variables.items()]
@@ -134,12 +135,9 @@ def _own_variables(settings: LaunchSettings, run: LaunchedRun) -> list[Json]:
 
 def _mounts(run: LaunchedRun) -> list[Json]:
     mounts: list[Json] = [
-        {"name": pods.INPUT, "mountPath": pods.INPUT_FOLDER, "readOnly": True},
-        {"name": pods.TOKEN, "mountPath": pods.TOKEN_FOLDER, "readOnly": True},
+        {"name": pods.HANDED, "mountPath": pods.HANDED_FOLDER, "readOnly": True},
         {"name": pods.TMP, "mountPath": pods.TMP_FOLDER},
     ]
-    if run.secrets:
-        mounts.append({"name": pods.SECRETS, "mountPath": pods.SECRETS_FOLDER, "readOnly": True})
     if run.snapshot_claim:
         mounts.append({"name": pods.SNAPSHOTS, "mountPath": pods.SNAPSHOT_FOLDER, "subPath": run.execution_id})
     return mounts
@@ -147,28 +145,19 @@ def _mounts(run: LaunchedRun) -> list[Json]:
 
 def _volumes(run: LaunchedRun) -> list[Json]:
     volumes: list[Json] = [
-        {"name": pods.INPUT, **_input(run)},
-        {
-            "name": pods.TOKEN,
-            "projected": {
-                "sources": [
-                    {
-                        "serviceAccountToken": {
-                            "audience": group.SINK_AUDIENCE,
-                            "expirationSeconds": TOKEN_SECONDS,
-                            "path": "token",
-                        }
-                    }
-                ]
-            },
-        },
+        {"name": pods.HANDED, "projected": {"defaultMode": HANDED_MODE, "sources": _sources(run)}},
         {"name": pods.TMP, "emptyDir": {"sizeLimit": "64Mi"}},
     ]
-    if run.secrets:
-        volumes.append({"name": pods.SECRETS, "projected": {"defaultMode": SECRET_MODE, "sources": _secret_sources(run)}})
     if run.snapshot_claim:
         volumes.append({"name": pods.SNAPSHOTS, "persistentVolumeClaim": {"claimName": run.snapshot_claim}})
     return volumes
+
+
+def _sources(run: LaunchedRun) -> list[Json]:
+    """Input, token and secrets. One volume for all of them: each is a file system of its own, which the kubelet makes
+    and removes."""
+    token = {"audience": group.SINK_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": TOKEN}
+    return [_input(run), {"serviceAccountToken": token}, *_secret_sources(run)]
 
 
 def _input(run: LaunchedRun) -> Json:
@@ -182,5 +171,5 @@ def _secret_sources(run: LaunchedRun) -> list[Json]:
     """One source a Secret, each key under the name that the workflow knows."""
     items: dict[str, list[Json]] = {}
     for name, (secret, key) in sorted(run.secrets.items()):
-        items.setdefault(secret, []).append({"key": key, "path": name})
+        items.setdefault(secret, []).append({"key": key, "path": f"{SECRETS}/{name}"})
     return [{"secret": {"name": secret, "items": entries}} for secret, entries in items.items()]

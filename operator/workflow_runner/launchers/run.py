@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from msgspec import Struct, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from workflow_runner.crd import group
 from workflow_runner.crd.pods import CONTAINER as CONTAINER

@@ -186,7 +186,8 @@ async def test_a_map_of_arguments_are_a_python_scripts_variables(calls: Calls) -
 
 
 async def test_a_python_script_that_fails_says_its_own_line(calls: Calls) -> None:
-    for arguments in ([], {"a": 1}):
+    each: list[Json] = [[], {"a": 1}]
+    for arguments in each:
         answer = await run(calls, script("python", "x = 1\nraise ValueError(x)", arguments))
         assert answer["code"] == 1
         assert 'script.py", line 2' in answer["stderr"]
@@ -253,8 +254,8 @@ async def test_where_processes_are_not_permitted_none_begins(tmp_path: Path) -> 
     ("arguments", "said"),
     [
         (shell("echo\0"), "null character"),
-        (shell("true", **{"A=B": "1"}), "'A=B' cannot be the name"),
-        (shell("true", **{"": "1"}), "cannot be the name"),
+        (shell("true") | {"environment": {"A=B": "1"}}, "'A=B' cannot be the name"),
+        (shell("true") | {"environment": {"": "1"}}, "cannot be the name"),
         (shell("true", "x" * 3_000_000), "too long"),
     ],
     ids=["null", "name with =", "no name", "too long"],

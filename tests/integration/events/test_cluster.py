@@ -123,7 +123,7 @@ async def test_a_run_that_listens_later_and_for_something_else_says_so(world: Wo
         await told.until(f"workflow_correlation_started {name}")
 
         async def heard(event: dict[str, Any] = EVENT | {"type": type_, "room": 5}) -> bool:
-            return (await world.post("ns", event))[1].get("taken") == 1
+            return bool((await world.post("ns", event))[1].get("taken") == 1)
 
         await until(heard)
     assert await running == Completed("done")

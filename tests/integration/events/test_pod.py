@@ -13,6 +13,7 @@ from tests.integration.server import conftest as server
 from tests.unit.interpreter.virtual import whole
 from tests.until import until
 
+from workflow_runner.dsl.templates import Json
 from workflow_runner.hosts.event_bus import Offer
 from workflow_runner.launchers.payload import Payload, pack, spec_digest
 from workflow_runner.reconcile.live import LiveRun
@@ -58,7 +59,7 @@ async def test_a_pods_run_hears_the_operators_events_and_tells_its_own(
             PROGRAM, *packed(tmp_path), env=environment(**variables(sink, tmp_path), **sinks)
         )
         await until(lambda: sink.service.streams["Listen"] == 1, 60)
-        question = {"specversion": "1.0", "id": "1", "source": "/s", "type": "question", "data": 41}
+        question: dict[str, Json] = {"specversion": "1.0", "id": "1", "source": "/s", "type": "question", "data": 41}
         assert await sink.service.events.offer("elsewhere", question) == Offer(0, 0)
         assert await sink.service.events.offer("ns", question) == Offer(1, 0)
         await until(lambda: live.end is not None, 60)

@@ -755,7 +755,8 @@ ELSEWHERE = _bodies(
         ),
         (
             "processes that are none",
-            "do:\n  - a: {run: {}}\n  - b: {run: {shell: {command: ls}, script: {}, await: 1}}\n  - c: {run: {shell: {comand: ls}, return: out}}\n"
+            "do:\n  - a: {run: {}}\n  - b: {run: {shell: {command: ls}, script: {}, await: 1}}\n"
+            "  - c: {run: {shell: {comand: ls}, return: out}}\n"
             "  - d: {run: {script: {language: ruby, code: a}}}\n  - e: {run: {script: {language: js}}}\n"
             "  - f: {run: {script: {language: js, code: a, source: {endpoint: 'ftp://x'}}}}\n"
             "  - g: {run: {shell: {command: ls, arguments: a, environment: [b], stdin: 1}}}\n",
@@ -776,7 +777,8 @@ ELSEWHERE = _bodies(
         ),
         (
             "workflows to run that are none",
-            "do:\n  - a: {run: {workflow: {name: b}}}\n  - b: {run: {workflow: {namespace: a, name: b, version: 1}, return: code}}\n",
+            "do:\n  - a: {run: {workflow: {name: b}}}\n"
+            "  - b: {run: {workflow: {namespace: a, name: b, version: 1}, return: code}}\n",
             [
                 (3, 25, "property.missing", "a workflow process needs 'namespace'"),
                 (4, 58, "property.wrong-type", "version must be a string"),

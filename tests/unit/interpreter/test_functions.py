@@ -10,7 +10,7 @@ from tests.unit.interpreter.virtual import run
 from workflow_runner.dsl.problems import COMMUNICATION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json
 from workflow_runner.interpreter.effects import Call
-from workflow_runner.interpreter.frames import Function
+from workflow_runner.interpreter.frames import Function, ListFrame
 
 
 class Fetching:
@@ -274,7 +274,9 @@ def test_fetched_functions_that_call_one_another_end_somewhere() -> None:
 
 
 def test_a_functions_frame_begins_with_an_empty_context() -> None:
-    assert Function.__dataclass_fields__["context"].default_factory is dict  # never one that calls share
+    one, other = (Function(ListFrame("f")) for _ in range(2))
+    assert one.context == other.context == {}
+    assert one.context is not other.context
 
 
 def test_tasks_of_a_function_that_is_broken_off_are_told() -> None:

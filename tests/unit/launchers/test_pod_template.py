@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.launchers.conftest import MakeRun
 
 from workflow_runner.launchers.pod_template import pod_template
@@ -36,29 +36,33 @@ def volume(settings: LaunchSettings, run: LaunchedRun, name: str) -> Json:
     return result
 
 
+def handed(settings: LaunchSettings, run: LaunchedRun, kind: str) -> list[Json]:
+    """What of a kind is in the volume that the operator hands to the pod."""
+    return [source[kind] for source in volume(settings, run, "handed")["projected"]["sources"] if kind in source]
+
+
 def mounts(settings: LaunchSettings, run: LaunchedRun) -> dict[str, Json]:
     return {mount["mountPath"]: mount for mount in pod_container(settings, run)["volumeMounts"]}
 
 
 def test_the_token_is_for_the_sink_only(settings: LaunchSettings, make_run: MakeRun) -> None:
     assert pod_template(settings, make_run())["spec"]["automountServiceAccountToken"] is False
-    [source] = volume(settings, make_run(), "token")["projected"]["sources"]
-    assert source["serviceAccountToken"]["audience"] == "workflow-runner-sink"
+    [token] = handed(settings, make_run(), "serviceAccountToken")
+    assert token["audience"] == "workflow-runner-sink"
 
 
 def test_the_input_is_in_an_annotation_not_in_the_environment(settings: LaunchSettings, make_run: MakeRun) -> None:
     run = make_run(packed="the packed text")
     assert pod_template(settings, run)["metadata"]["annotations"] == {"workflowrunner.stigmer.ai/input": "the packed text"}
     assert "the packed text" not in environment(settings, run).values()
-    assert volume(settings, run, "input")["downwardAPI"]["items"] == [
-        {"path": "input", "fieldRef": {"fieldPath": "metadata.annotations['workflowrunner.stigmer.ai/input']"}}
-    ]
+    place = {"fieldPath": "metadata.annotations['workflowrunner.stigmer.ai/input']"}
+    assert handed(settings, run, "downwardAPI") == [{"items": [{"path": "input", "fieldRef": place}]}]
 
 
 def test_a_large_input_comes_from_its_config_map_to_the_same_place(settings: LaunchSettings, make_run: MakeRun) -> None:
     run = make_run(packed="p" * 131_073)
     assert pod_template(settings, run)["metadata"]["annotations"] == {}
-    assert volume(settings, run, "input")["configMap"] == {"name": run.workload, "items": [{"key": "input", "path": "input"}]}
+    assert handed(settings, run, "configMap") == [{"name": run.workload, "items": [{"key": "input", "path": "input"}]}]
     assert "--input-file=/etc/workflow-runner/input" in pod_container(settings, run)["args"]
 
 
@@ -71,7 +75,7 @@ def test_what_the_pod_is_told(settings: LaunchSettings, make_run: MakeRun) -> No
         "WORKFLOW_RUNNER_WORKFLOW_NAME": "hello",
         "WORKFLOW_RUNNER_SINK_ENDPOINT": "sink.ns.svc:9090",
         "WORKFLOW_RUNNER_SINK_CA": "PEM",
-        "WORKFLOW_RUNNER_SINK_TOKEN_FILE": "/var/run/secrets/workflow-runner/token",
+        "WORKFLOW_RUNNER_SINK_TOKEN_FILE": "/etc/workflow-runner/token",
         "WORKFLOW_RUNNER_ALLOW_ADDRESSES": "",
         "WORKFLOW_RUNNER_DENY_ADDRESSES": "",
         "WORKFLOW_RUNNER_PROCESSES": "true",
@@ -104,14 +108,13 @@ def test_a_timeout_is_told_as_a_decimal(settings: LaunchSettings, make_run: Make
 
 def test_secrets_are_files_of_their_names_that_only_the_run_reads(settings: LaunchSettings, make_run: MakeRun) -> None:
     run = make_run(secrets={"db": ("shop", "password"), "api": ("keys", "api"), "user": ("shop", "user")})
-    projected = volume(settings, run, "secrets")["projected"]
-    assert projected["defaultMode"] == 0o440
-    assert projected["sources"] == [
-        {"secret": {"name": "keys", "items": [{"key": "api", "path": "api"}]}},
-        {"secret": {"name": "shop", "items": [{"key": "password", "path": "db"}, {"key": "user", "path": "user"}]}},
+    assert volume(settings, run, "handed")["projected"]["defaultMode"] == 0o440
+    assert handed(settings, run, "secret") == [
+        {"name": "keys", "items": [{"key": "api", "path": "secrets/api"}]},
+        {"name": "shop", "items": [{"key": "password", "path": "secrets/db"}, {"key": "user", "path": "secrets/user"}]},
     ]
-    assert mounts(settings, run)["/etc/workflow-runner-secrets"]["readOnly"] is True
-    assert environment(settings, run)["WORKFLOW_RUNNER_SECRETS_FOLDER"] == "/etc/workflow-runner-secrets"
+    assert mounts(settings, run)["/etc/workflow-runner"]["readOnly"] is True
+    assert environment(settings, run)["WORKFLOW_RUNNER_SECRETS_FOLDER"] == "/etc/workflow-runner/secrets"
 
 
 def test_checkpoints_have_a_folder_of_their_run(settings: LaunchSettings, make_run: MakeRun) -> None:
@@ -142,7 +145,7 @@ HOSTILE: Json = {
             "seccompProfile": {"type": "Unconfined"},
             "sysctls": [{"name": "kernel.msgmax", "value": "1"}],
         },
-        "volumes": [{"name": "token", "hostPath": {"path": "/"}}, {"name": "mine", "emptyDir": {}}],
+        "volumes": [{"name": "handed", "hostPath": {"path": "/"}}, {"name": "mine", "emptyDir": {}}],
         "containers": [
             {"name": "sidecar", "image": "evil"},
             {
@@ -159,7 +162,7 @@ HOSTILE: Json = {
                     {"name": "FINE", "value": "1"},
                 ],
                 "volumeMounts": [
-                    {"name": "token", "mountPath": "/mnt/token"},
+                    {"name": "handed", "mountPath": "/mnt/token"},
                     {"name": "mine", "mountPath": "/etc/workflow-runner"},
                     {"name": "mine", "mountPath": "/tmp/../tmp/x"},
                     {"name": "mine", "mountPath": "/mnt/mine"},
