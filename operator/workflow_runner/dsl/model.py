@@ -23,7 +23,7 @@ from workflow_runner.dsl.templates import Json as Json
 Duration: TypeAlias = timedelta | Expression
 """A fixed duration, or an expression that gives one (see `durations.duration_from_json`)."""
 
-MOST_BRANCHES = 200
+MOST_BRANCHES = 1_000
 """At most so many branches of one fork."""
 
 CONTINUE = "continue"
