@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import sys
 
-import benchmarks.apply_to_completed as apply_to_completed
-import benchmarks.for_loop as for_loop
-import benchmarks.resident as resident
-import benchmarks.snapshots as snapshots
-import benchmarks.throughput as throughput
+from benchmarks import (
+    apply_to_completed,
+    many,
+    million,
+    resident,
+    scale,
+    snapshots,
+    start,
+    tasks,
+    throughput,
+)
 
 BENCHMARKS = {
-    "for_loop": for_loop.main,
+    "tasks": tasks.main,
+    "start": start.main,
+    "million": million.main,
+    "many": many.main,
+    "scale": scale.main,
     "snapshots": snapshots.main,
     "apply_to_completed": apply_to_completed.main,
     "throughput": throughput.main,

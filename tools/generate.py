@@ -1,4 +1,5 @@
-"""Make the generated files: protobuf stubs, CRDs, and the chart's and Kustomize's copies of the CRDs.
+"""Make the generated files: protobuf stubs, CRDs, the chart's and Kustomize's copies of the CRDs, and the program's
+copy of the codes that docs/codes.md explains.
 
 `make generate` writes them; `make check` runs this with --check, which makes them elsewhere, compares,
 and fails when a committed one differs. protoc writes imports from the proto root (`from ai.stigmer…`);
@@ -8,6 +9,7 @@ they are rewritten to live below `workflow_runner.proto`, so that the package cl
 from __future__ import annotations
 
 import filecmp
+import json
 import re
 import shutil
 import sys
@@ -27,6 +29,7 @@ STUBS = Path("operator/workflow_runner/proto/ai")
 CRDS = Path("crds")
 CHART_CRDS = Path("charts/workflow-runner/crds")
 KUSTOMIZE_CRDS = Path("_kustomize/crds")
+CODES = Path("operator/workflow_runner/cli/codes")
 WELL_KNOWN = Path(grpc_tools.__file__).parent / "_proto"
 
 
@@ -40,6 +43,15 @@ def generate(root: Path) -> None:
         for definition in definitions:
             (folder / file_name(definition)).write_text(to_yaml(definition), encoding="utf-8")
     (root / KUSTOMIZE_CRDS / "kustomization.yaml").write_text(_kustomization(definitions), encoding="utf-8")
+    (root / CODES).mkdir(parents=True, exist_ok=True)
+    (root / CODES / "codes.json").write_text(_codes((ROOT / "docs" / "codes.md").read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _codes(page: str) -> str:
+    """The rows of the page's tables as JSON: code → [meaning, what to do], without the page's escapes."""
+    rows = re.findall(r"^\| `([^`]+)` \| (.+) \| (.+) \|$", page, re.MULTILINE)
+    table = {code: [text.replace("\\|", "|") for text in texts] for code, *texts in rows}
+    return json.dumps(table, indent=0, ensure_ascii=False) + "\n"
 
 
 def _kustomization(definitions: list[Json]) -> str:
@@ -73,7 +85,7 @@ def _stubs(target: Path) -> None:
 def differences(root: Path) -> list[str]:
     """What is not as it would be generated, by name."""
     found = []
-    for folder in (STUBS, CRDS, CHART_CRDS, KUSTOMIZE_CRDS):
+    for folder in (STUBS, CRDS, CHART_CRDS, KUSTOMIZE_CRDS, CODES):
         made = {path.relative_to(root) for path in (root / folder).rglob("*") if path.is_file()}
         kept = {
             path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 
 class WorkflowRunnerError(Exception):
-    """The root of the tree. `code` is stable and documented in docs/errors.md."""
+    """The root of the tree. `code` is stable and documented in docs/codes.md."""
 
     code = "internal"
 

@@ -19,9 +19,33 @@ from workflow_runner.errors import InvalidInput
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error")
+ALLOW_ADDRESSES, DENY_ADDRESSES = "WORKFLOW_RUNNER_ALLOW_ADDRESSES", "WORKFLOW_RUNNER_DENY_ADDRESSES"
 MOST_SECONDS = 100 * 366 * 86_400
 """The longest that the language knows: a hundred years."""
 _DECIMAL = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")
+
+
+class HostSettings(Struct, frozen=True):
+    """What a process that runs documents has and permits."""
+
+    processes: bool = True
+    process_seconds: float | None = None
+    """How long one may take; None is the default."""
+    default_catalog: str | None = None
+
+
+def host_settings(environment: Mapping[str, str]) -> HostSettings:
+    """The host settings; raises InvalidInput that names the variable."""
+    longest = _seconds(environment, "WORKFLOW_RUNNER_PROCESS_TIMEOUT_SECONDS")
+    catalog = environment.get("WORKFLOW_RUNNER_DEFAULT_CATALOG") or None
+    if catalog is not None and not catalog.startswith(("https://", "http://", "file:/")):
+        message = f"WORKFLOW_RUNNER_DEFAULT_CATALOG is {catalog!r}, not an http, https or file URI"
+        raise InvalidInput(message, code="settings.invalid")
+    return HostSettings(
+        processes=_switch(environment, "WORKFLOW_RUNNER_PROCESSES", default=True),
+        process_seconds=None if longest is None else longest.total_seconds(),
+        default_catalog=catalog,
+    )
 
 
 class OperatorSettings(Struct, frozen=True):
@@ -42,6 +66,15 @@ class OperatorSettings(Struct, frozen=True):
     ca_secret: str
     log_level: str
     job_log_level: str
+    events_port: int | None = None
+    """Where CloudEvents for runs are taken; None: nowhere."""
+    events_tokens_folder: Path | None = None
+    """Its files are named for namespaces and hold the token that opens each."""
+    allow_addresses: tuple[str, ...] = ()
+    deny_addresses: tuple[str, ...] = ()
+    host: HostSettings = HostSettings()
+    """What launched pods have and permit."""
+    """Of the calls of launched pods; entries of `calls.addresses.AddressRules`."""
 
 
 class PodSettings(Struct, frozen=True):
@@ -62,6 +95,30 @@ class PodSettings(Struct, frozen=True):
     """Its files are named for secrets and hold their values."""
     snapshot_folder: Path | None = None
     """On a volume that outlives the pod; without one a restarted pod begins anew."""
+    allow_addresses: tuple[str, ...] = ()
+    deny_addresses: tuple[str, ...] = ()
+    """Entries of `calls.addresses.AddressRules`."""
+
+
+class EventSettings(Struct, frozen=True):
+    """Where the events of runs go, and what opens these doors. What is not set is None."""
+
+    sink: str | None = None
+    sink_token: str | None = None
+    lifecycle_sink: str | None = None
+    lifecycle_sink_token: str | None = None
+    listen_token: str | None = None
+
+
+def event_settings(environment: Mapping[str, str]) -> EventSettings:
+    """The event settings of a process that runs documents."""
+    return EventSettings(
+        sink=environment.get("WORKFLOW_RUNNER_EVENT_SINK") or None,
+        sink_token=environment.get("WORKFLOW_RUNNER_EVENT_SINK_TOKEN") or None,
+        lifecycle_sink=environment.get("WORKFLOW_RUNNER_LIFECYCLE_SINK") or None,
+        lifecycle_sink_token=environment.get("WORKFLOW_RUNNER_LIFECYCLE_SINK_TOKEN") or None,
+        listen_token=environment.get("WORKFLOW_RUNNER_LISTEN_TOKEN") or None,
+    )
 
 
 def operator_settings(environment: Mapping[str, str]) -> OperatorSettings:
@@ -81,6 +138,11 @@ def operator_settings(environment: Mapping[str, str]) -> OperatorSettings:
         ca_secret=environment.get("WORKFLOW_RUNNER_CA_SECRET", "workflow-runner-sink"),
         log_level=level,
         job_log_level=_level(environment, "WORKFLOW_RUNNER_JOB_LOG_LEVEL", level),
+        events_port=_port(environment, "EVENTS_PORT", 0) or None,
+        events_tokens_folder=_folder(environment, "WORKFLOW_RUNNER_EVENTS_TOKENS_FOLDER"),
+        allow_addresses=_entries(environment, ALLOW_ADDRESSES),
+        deny_addresses=_entries(environment, DENY_ADDRESSES),
+        host=host_settings(environment),
     )
 
 
@@ -103,7 +165,25 @@ def pod_settings(environment: Mapping[str, str]) -> PodSettings:
         timeout=_seconds(environment, "WORKFLOW_RUNNER_TIMEOUT_SECONDS"),
         secrets_folder=_folder(environment, "WORKFLOW_RUNNER_SECRETS_FOLDER"),
         snapshot_folder=_folder(environment, "WORKFLOW_RUNNER_SNAPSHOT_FOLDER"),
+        allow_addresses=_entries(environment, ALLOW_ADDRESSES),
+        deny_addresses=_entries(environment, DENY_ADDRESSES),
     )
+
+
+def address_settings(environment: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The allowed and the denied addresses of outgoing calls, as entries that are not checked yet."""
+    return _entries(environment, ALLOW_ADDRESSES), _entries(environment, DENY_ADDRESSES)
+
+
+def _switch(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = environment.get(name, "").lower()
+    if text not in ("", "true", "false"):
+        raise InvalidInput(f"{name} is {text!r}, not true or false", code="settings.invalid")
+    return default if not text else text == "true"
+
+
+def _entries(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(environment.get(name, "").replace(",", " ").split())
 
 
 def _required(environment: Mapping[str, str], name: str, meaning: str) -> str:

@@ -66,13 +66,15 @@ _QUIET = ("aiohttp.access", "asyncio", "kubernetes", "httpx", "httpcore", "urlli
 # Every spelling of a concealed value, and the value it belongs to; oldest first. Read by `redact`, longest first.
 _concealed: dict[str, tuple[str, ...]] = {}
 _spellings: list[str] = []
+_passing: dict[str, None] = {}
 
 
-def conceal(secret: str) -> None:
+def conceal(secret: str, *, passing: bool = False) -> None:
     """Take this value out of everything that is logged or passed through `redact` from now on.
 
-    Its base64 and its spellings in strings and in URIs go too. The newest MOST_SECRETS are kept; values under
-    SHORTEST_SECRET characters are not taken.
+    Its base64 and its spellings in strings and in URIs go too. The newest MOST_SECRETS are kept, and those that are
+    `passing`, such as tokens that are good for minutes, make room first; values under SHORTEST_SECRET characters are not
+    taken.
     """
     value = secret.strip()
     if len(value) < SHORTEST_SECRET or value in _concealed:
@@ -80,8 +82,12 @@ def conceal(secret: str) -> None:
     encoded = base64.b64encode(value.encode(errors="surrogatepass")).decode()
     in_uri = {quote(value, safe=safe, errors="surrogatepass") for safe in ("", "/", "!$&'()*+,;=:@/?")}
     _concealed[value] = tuple({value, repr(value)[1:-1], jsonlib.dumps(value)[1:-1], encoded.rstrip("="), *in_uri})
+    if passing:
+        _passing[value] = None
     while len(_concealed) > MOST_SECRETS:
-        del _concealed[next(iter(_concealed))]
+        oldest = next(iter(_passing or _concealed))
+        _concealed.pop(oldest, None)
+        _passing.pop(oldest, None)
     # Longest first: a secret that begins with another one must go as a whole.
     _spellings[:] = sorted({spelling for spellings in _concealed.values() for spelling in spellings}, key=len, reverse=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from workflow_runner.errors import InvalidInput
-from workflow_runner.settings import operator_settings, pod_settings
+from workflow_runner.settings import HostSettings, host_settings, operator_settings, pod_settings
 
 POD = {
     "WORKFLOW_RUNNER_EXECUTION_UID": "u",
@@ -116,3 +116,37 @@ def test_a_wrong_pod_variable_is_named(name: str, value: str) -> None:
 def test_an_attempt_is_a_number() -> None:
     with pytest.raises(InvalidInput, match="WORKFLOW_RUNNER_ATTEMPT"):
         pod_settings({**POD, "WORKFLOW_RUNNER_ATTEMPT": "one"})
+
+
+def test_addresses_are_split_for_pods_and_for_the_operator() -> None:
+    said = {"WORKFLOW_RUNNER_ALLOW_ADDRESSES": "a.test, 10.0.0.0/8", "WORKFLOW_RUNNER_DENY_ADDRESSES": "b.test c.test"}
+    expected = (("a.test", "10.0.0.0/8"), ("b.test", "c.test"))
+    pod, operator = pod_settings(POD | said), operator_settings({"WORKFLOW_RUNNER_IMAGE": "i"} | said)
+    assert (pod.allow_addresses, pod.deny_addresses) == expected
+    assert (operator.allow_addresses, operator.deny_addresses) == expected
+    assert pod_settings(POD).deny_addresses == ()
+
+
+def test_what_a_host_has_and_permits() -> None:
+    said = {
+        "WORKFLOW_RUNNER_PROCESSES": "False",
+        "WORKFLOW_RUNNER_PROCESS_TIMEOUT_SECONDS": "90.5",
+        "WORKFLOW_RUNNER_DEFAULT_CATALOG": "https://c.test/",
+    }
+    expected = HostSettings(processes=False, process_seconds=90.5, default_catalog="https://c.test/")
+    assert host_settings(said) == expected
+    assert operator_settings({"WORKFLOW_RUNNER_IMAGE": "i"} | said).host == expected
+    assert host_settings({}) == host_settings(dict.fromkeys(said, "")) == HostSettings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WORKFLOW_RUNNER_PROCESSES", "no"),
+        ("WORKFLOW_RUNNER_PROCESS_TIMEOUT_SECONDS", "0"),
+        ("WORKFLOW_RUNNER_DEFAULT_CATALOG", "c.test"),
+    ],
+)
+def test_a_wrong_host_variable_is_named(name: str, value: str) -> None:
+    with pytest.raises(InvalidInput, match=name):
+        host_settings({name: value})

@@ -9,37 +9,151 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 from workflow_runner.dsl.problems import CONFIGURATION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json
 
 if TYPE_CHECKING:
+    from workflow_runner.calls.addresses import AddressRules
+    from workflow_runner.calls.grpc import GrpcCalls
     from workflow_runner.calls.http import HttpCalls
+    from workflow_runner.calls.openapi import OpenApiCalls
+    from workflow_runner.calls.process import Processes, ProcessRules
+    from workflow_runner.calls.resources import Resources
+
+_T = TypeVar("_T")
+
+
+async def _as_it_is(text: bytes) -> bytes:
+    return text
 
 
 class Calls:
     """The connections of one host. Close it when no call is running any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: AddressRules | None = None, processes: ProcessRules | None = None) -> None:
+        self._process_rules = processes
+        self._processes: Processes | None = None
+        self._addresses = addresses
         self._http: HttpCalls | None = None
+        self._resources: Resources | None = None
+        self._openapi: OpenApiCalls | None = None
+        self._grpc: GrpcCalls | None = None
 
-    async def call(self, protocol: str, arguments: Mapping[str, Json], *, idempotency_key: str) -> Json:
-        """Carry out one call. Raises WorkflowFault; every call ends by its own deadline."""
+    async def call(
+        self,
+        protocol: str,
+        arguments: Mapping[str, Json],
+        *,
+        idempotency_key: str,
+        authentication: Mapping[str, Json] | None = None,
+        resource_authentication: Mapping[str, Json] | None = None,
+    ) -> Json:
+        """Carry out one call. Raises WorkflowFault; every call ends by its own deadline.
+
+        `authentication` is a policy with all values (`interpreter.authentication.resolved`), `resource_authentication`
+        one for getting the document that an openapi or grpc call needs. The protocol "authorization"
+        tells what it comes to, for `$authorization`: `{"scheme", "parameter"}`, or null for a certificate.
+        """
         match protocol:
             case "http":
-                if self._http is None:
-                    # The client library takes 0.3 s to import: not on the event loop.
-                    module = await asyncio.to_thread(importlib.import_module, "workflow_runner.calls.http")
-                    self._http = self._http or module.HttpCalls()
-                return await self._http.call(arguments, idempotency_key=idempotency_key)
+                http = await self._http_calls()
+                return await http.call(arguments, idempotency_key=idempotency_key, authentication=authentication)
+            case "authorization":
+                http = await self._http_calls()
+                found = None if authentication is None else await http.authenticator.authorization(authentication)
+                return None if found is None else {"scheme": found.scheme, "parameter": found.parameter}
+            case "openapi":
+                openapi = await self._openapi_calls()
+                return await openapi.call(
+                    arguments,
+                    idempotency_key=idempotency_key,
+                    authentication=authentication,
+                    resource_authentication=resource_authentication,
+                )
+            case "grpc":
+                grpc = await self._grpc_calls()
+                return await grpc.call(
+                    arguments,
+                    idempotency_key=idempotency_key,
+                    authentication=authentication,
+                    resource_authentication=resource_authentication,
+                )
+            case "process":
+                return await self._running().call(arguments, resource_authentication=resource_authentication)
             case _:
                 detail = f"this runner has no calls by the protocol '{protocol}'"
                 raise WorkflowFault(Problem.standard(CONFIGURATION, detail))
 
+    async def document(
+        self,
+        kind: str,
+        uri: str,
+        read: Callable[[bytes], Awaitable[_T]],
+        *,
+        largest: int,
+        authentication: Mapping[str, Json] | None = None,
+    ) -> _T:
+        """What `read` makes of a document at an address (resources.Resources.get). Raises WorkflowFault."""
+        _, resources = await self._resources_over_http()
+        return await resources.get(kind, uri, read, largest=largest, authentication=authentication)
+
+    async def linger(self, seconds: float) -> None:
+        """Wait so long at most for the processes that nobody waits for."""
+        if self._processes is not None:
+            await self._processes.linger(seconds)
+
+    def _running(self) -> Processes:
+        if self._processes is None:
+            from workflow_runner.calls import process
+
+            async def source(uri: str, authentication: Mapping[str, Json] | None) -> bytes:
+                return await self.document(
+                    "script", uri, _as_it_is, largest=process.LARGEST_SCRIPT, authentication=authentication
+                )
+
+            self._processes = process.Processes(self._process_rules or process.ProcessRules(), source)
+        return self._processes
+
+    async def _http_calls(self) -> HttpCalls:
+        if self._http is None:
+            # The client library takes 0.3 s to import: not on the event loop.
+            module = await asyncio.to_thread(importlib.import_module, "workflow_runner.calls.http")
+            self._http = self._http or module.HttpCalls(addresses=self._addresses)
+        return self._http
+
+    async def _openapi_calls(self) -> OpenApiCalls:
+        if self._openapi is None:
+            http, resources = await self._resources_over_http()
+            module = await asyncio.to_thread(importlib.import_module, "workflow_runner.calls.openapi")
+            self._openapi = self._openapi or module.OpenApiCalls(http, resources)
+        return self._openapi
+
+    async def _grpc_calls(self) -> GrpcCalls:
+        if self._grpc is None:
+            http, resources = await self._resources_over_http()
+            module = await asyncio.to_thread(importlib.import_module, "workflow_runner.calls.grpc")
+            self._grpc = self._grpc or module.GrpcCalls(http.authenticator, resources, addresses=self._addresses)
+        return self._grpc
+
+    async def _resources_over_http(self) -> tuple[HttpCalls, Resources]:
+        http = await self._http_calls()
+        if self._resources is None:
+            module = await asyncio.to_thread(importlib.import_module, "workflow_runner.calls.resources")
+            self._resources = self._resources or module.Resources(http)
+        return http, self._resources
+
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and end processes that nobody waits for."""
+        if self._processes is not None:
+            await self._processes.close()
+            self._processes = None
+        if self._grpc is not None:
+            await self._grpc.close()
+            self._grpc = None
+        self._openapi = self._resources = None
         if self._http is not None:
             await self._http.close()
             self._http = None

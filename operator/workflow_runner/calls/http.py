@@ -2,8 +2,8 @@
 
 `calls.Calls` makes one HttpCalls for a host. Arguments, from interpreter/tasks/call_http.py:
 `method`, `uri` (no template any more), `headers`, `query`, `body` (when there is one), `output` (raw,
-content, response) and `redirect`. Errors say what was asked of whom, never with user names,
-passwords, query strings or headers, where secrets are.
+content, response) and `redirect`; other protocols over http may say `encoded`: the URI is sent as it is. Errors
+say what was asked of whom, never with user names, passwords, query strings or headers, where secrets are.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ import base64
 import json
 import os
 import re
+import socket
 from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlencode
 
 import aiohttp
-from msgspec import Struct
-from yarl import URL
+from aiohttp.abc import AbstractResolver, ResolveResult
 
+from workflow_runner.calls.addresses import AddressRefused, AddressRules, refused
+from workflow_runner.calls.authentication import Authenticator
+from workflow_runner.calls.messages import Answer as Answer
+from workflow_runner.calls.messages import Request as Request
+from workflow_runner.calls.messages import address_of, fault
 from workflow_runner.dsl.problems import (
     AUTHENTICATION,
     AUTHORIZATION,
@@ -34,6 +39,8 @@ from workflow_runner.dsl.templates import Json
 
 TOTAL_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
+MOST_CONNECTIONS = 500
+"""At the same time, of one host: calls beyond that wait, within their own deadline."""
 LARGEST_BODY = 8 * 1024 * 1024
 """The most bytes of a request's or a response's body (of the response: unpacked)."""
 
@@ -43,30 +50,11 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORM = "application/x-www-form-urlencoded"
 
 
-class _Request(Struct):
-    method: str
-    url: URL
-    headers: dict[str, str]
-    body: bytes | None
-    output: str
-    redirect: bool
-
-    def __str__(self) -> str:
-        """For messages: without what may be secret."""
-        return f"{self.method} {self.url.with_user(None).with_query(None).with_fragment(None)}"
-
-
-class _Answer(Struct):
-    status: int
-    reason: str
-    headers: dict[str, str]
-    content_type: str
-    charset: str
-    body: bytes
-
-
 class HttpCalls:
-    """A client for http calls: keeps connections, no cookies, follows no redirect."""
+    """A client for http calls: keeps connections, no cookies, follows no redirect, goes to no address that is refused.
+
+    `authenticator` has the credentials of all its calls, for other protocols too.
+    """
 
     def __init__(
         self,
@@ -74,29 +62,43 @@ class HttpCalls:
         total_seconds: float = TOTAL_SECONDS,
         connect_seconds: float = CONNECT_SECONDS,
         largest_body: int = LARGEST_BODY,
+        addresses: AddressRules | None = None,
     ) -> None:
         self._largest = largest_body
         self._total, self._connect = total_seconds, connect_seconds
+        self._addresses = addresses or AddressRules()
+        self.authenticator = Authenticator(self._exchange)
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=total_seconds, connect=connect_seconds),
+            connector=aiohttp.TCPConnector(resolver=_Resolver(self._addresses), limit=MOST_CONNECTIONS),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "workflow-runner"},
         )
 
     async def close(self) -> None:
         """Close the connections."""
+        await self.authenticator.close()
         await self._session.close()
 
-    async def call(self, arguments: Mapping[str, Json], *, idempotency_key: str) -> Json:
+    async def call(
+        self,
+        arguments: Mapping[str, Json],
+        *,
+        idempotency_key: str,
+        content: bytes | None = None,
+        authentication: Mapping[str, Json] | None = None,
+    ) -> Json:
         """Send one request and give what `output` asks for. Raises WorkflowFault.
 
         Faults: `timeout` at a deadline; `authentication` for 401, `authorization` for 403 and
         `communication` with the status for others outside 200–299 (200–399 with `redirect`);
         `communication` 500 when there is no usable answer; `configuration` for an unusable request.
+        `content` is for other protocols over http: the body as it is to be sent, whose type is among the headers.
+        `authentication` is a policy with its values (calls/authentication.py).
         """
-        request = self._request(arguments, idempotency_key)
-        answer = await self._exchange(request)
-        _check_status(request, answer)
+        request, answer = await self.send(
+            arguments, idempotency_key=idempotency_key, content=content, authentication=authentication
+        )
+        check_status(request, answer)
         match request.output:
             case "raw":
                 return base64.b64encode(answer.body).decode()
@@ -105,71 +107,112 @@ class HttpCalls:
             case _:
                 return _content(request, answer)
 
-    def _request(self, arguments: Mapping[str, Json], idempotency_key: str) -> _Request:
+    async def send(
+        self,
+        arguments: Mapping[str, Json],
+        *,
+        idempotency_key: str,
+        content: bytes | None = None,
+        authentication: Mapping[str, Json] | None = None,
+    ) -> tuple[Request, Answer]:
+        """The same as far as the answer, whatever its status; for other modules of this package."""
+        request = self._request(arguments, idempotency_key, content)
+        if authentication is None:
+            return request, await self._exchange(request)
+        return request, await self.authenticator.send(authentication, request)
+
+    def _request(self, arguments: Mapping[str, Json], idempotency_key: str, content: bytes | None) -> Request:
         given = cast("dict[str, Any]", arguments)
         method = given["method"].upper()
-        url = _url(given["uri"])
+        url = address_of(given["uri"], encoded=given.get("encoded") is True)
         if given["query"]:
             url = url.extend_query({name: _text(value) for name, value in given["query"].items()})
         headers = {name: _text(value) for name, value in given["headers"].items()}
         for name in headers:
             if not _HEADER_NAME.fullmatch(name):
-                raise _fault(CONFIGURATION, f"{name!r:.80} cannot be the name of a header")
+                raise fault(CONFIGURATION, f"{name!r:.80} cannot be the name of a header")
         known = {name.lower(): value for name, value in headers.items()}
-        body = None
-        if "body" in given:
+        body = content
+        if content is None and "body" in given:
             body, content_type = _body(given["body"], known.get("content-type", ""))
             if "content-type" not in known:
                 headers["Content-Type"] = content_type
         if method not in _IDEMPOTENT and "idempotency-key" not in known:
             headers["Idempotency-Key"] = idempotency_key
-        request = _Request(method, url, headers, body, given["output"], given["redirect"])
+        request = Request(method, url, headers, body, given["output"], given["redirect"])
         if body is not None and len(body) > self._largest:
-            raise _fault(VALIDATION, f"the body of {request} has {len(body)} bytes; at most {self._largest} are sent")
+            raise fault(VALIDATION, f"the body of {request} has {len(body)} bytes; at most {self._largest} are sent")
         return request
 
-    async def _exchange(self, request: _Request) -> _Answer:
+    async def _exchange(self, request: Request) -> Answer:
+        total = request.seconds or self._total
+        self._check_literal(request)
         try:
             async with self._session.request(
-                request.method, request.url, headers=request.headers, data=request.body, allow_redirects=False
+                request.method,
+                request.url,
+                headers=request.headers,
+                data=request.body,
+                allow_redirects=False,
+                ssl=request.tls or True,
+                timeout=aiohttp.ClientTimeout(total=total, sock_connect=self._connect),
             ) as response:
-                return _Answer(
+                return Answer(
                     response.status,
                     response.reason or "",
-                    dict(response.headers),
+                    _headers(response),
                     response.content_type.lower() if "Content-Type" in response.headers else "",
                     response.charset or "utf-8",
                     await self._read(request, response),
                 )
         except TimeoutError as error:
-            limit = f"no connection within {self._connect:g} s or no whole answer within {self._total:g} s"
-            raise _fault(TIMEOUT, f"{request}: {limit}") from error
+            limit = f"no connection within {self._connect:g} s or no whole answer within {total:g} s"
+            raise fault(TIMEOUT, f"{request}: {limit}") from error
+        except aiohttp.ClientConnectorCertificateError as error:  # a ValueError, too
+            raise fault(COMMUNICATION, f"{request}: {_reason(error)}") from error
         except ValueError as error:
-            raise _fault(CONFIGURATION, f"{request}: the method, the address or a header cannot be sent") from error
+            raise fault(CONFIGURATION, f"{request}: the method, the address or a header cannot be sent") from error
+        except aiohttp.ClientConnectorDNSError as error:
+            if isinstance(error.os_error, AddressRefused):
+                raise refused(request, error.os_error.host, error.os_error.why) from error
+            raise fault(COMMUNICATION, f"{request}: {_reason(error)}") from error
         except aiohttp.ClientError as error:
-            raise _fault(COMMUNICATION, f"{request}: {_reason(error)}") from error
+            raise fault(COMMUNICATION, f"{request}: {_reason(error)}") from error
         except OSError as error:
-            raise _fault(COMMUNICATION, f"{request}: {_system_reason(error)}") from error
+            raise fault(COMMUNICATION, f"{request}: {_system_reason(error)}") from error
 
-    async def _read(self, request: _Request, response: aiohttp.ClientResponse) -> bytes:
+    def _check_literal(self, request: Request) -> None:
+        """Addresses that are not resolved because they stand in the URL."""
+        host = request.url.host or ""
+        if ":" in host or host.replace(".", "").isdigit():
+            self._addresses.check(request, host, host)
+
+    async def _read(self, request: Request, response: aiohttp.ClientResponse) -> bytes:
         parts: list[bytes] = []
-        size = 0
+        size, largest = 0, request.largest or self._largest
         async for part in response.content.iter_any():
             size += len(part)
-            if size > self._largest:
-                raise _fault(COMMUNICATION, f"the answer to {request} has more than {self._largest} bytes")
+            if size > largest:
+                raise fault(COMMUNICATION, f"the answer to {request} has more than {largest} bytes")
             parts.append(part)
         return b"".join(parts)
 
 
-def _url(text: str) -> URL:
-    try:
-        url = URL(text)
-    except ValueError as error:
-        raise _fault(CONFIGURATION, "the endpoint is not a valid address") from error
-    if url.scheme not in ("http", "https") or not url.host:
-        raise _fault(CONFIGURATION, "the endpoint must be an http or https address with a host")
-    return url
+class _Resolver(AbstractResolver):
+    """Resolves names to the addresses that may be called: the very ones that are then connected to."""
+
+    def __init__(self, rules: AddressRules) -> None:
+        self._rules = rules
+        self._inner = aiohttp.ThreadedResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+        """Raises AddressRefused where none of a name's addresses may be called."""
+        found = await self._inner.resolve(host, port, family)
+        allowed = self._rules.allowed(host, [one["host"] for one in found])
+        return [one for one in found if one["host"] in allowed]
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 def _text(value: Json) -> str:
@@ -191,7 +234,8 @@ def _is_json(content_type: str) -> bool:
     return kind == "application/json" or kind.endswith("+json")
 
 
-def _check_status(request: _Request, answer: _Answer) -> None:
+def check_status(request: Request, answer: Answer) -> None:
+    """Raise WorkflowFault unless the status is a success (see HttpCalls.call)."""
     status = answer.status
     if 200 <= status < (400 if request.redirect else 300):
         return
@@ -202,7 +246,7 @@ def _check_status(request: _Request, answer: _Answer) -> None:
     )
 
 
-def _content(request: _Request, answer: _Answer) -> Json:
+def _content(request: Request, answer: Answer) -> Json:
     """The body by its content type: JSON parsed, text as a string, anything else in base64, nothing as null."""
     if not answer.body:
         return None
@@ -211,7 +255,7 @@ def _content(request: _Request, answer: _Answer) -> Json:
         try:
             return cast("Json", json.loads(answer.body, parse_constant=_no_constant))
         except (ValueError, RecursionError) as error:
-            raise _fault(COMMUNICATION, f"the answer to {request} says {kind} and is not JSON") from error
+            raise fault(COMMUNICATION, f"the answer to {request} says {kind} and is not JSON") from error
     if kind.startswith("text/") or kind in ("application/xml", _FORM) or kind.endswith("+xml"):
         try:
             return answer.body.decode(answer.charset, errors="replace")
@@ -224,7 +268,7 @@ def _no_constant(name: str) -> Json:
     raise ValueError(f"{name} is not JSON")
 
 
-def _described(request: _Request, answer: _Answer) -> Json:
+def _described(request: Request, answer: Answer) -> Json:
     """The DSL reference's "HTTP Response"; credentials of the request are left out."""
     return {
         "request": {
@@ -236,6 +280,13 @@ def _described(request: _Request, answer: _Answer) -> Json:
         "headers": cast("Json", answer.headers),
         "content": _content(request, answer),
     }
+
+
+def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in response.headers:
+        found.setdefault(name, ", ".join(response.headers.getall(name)))
+    return found
 
 
 def _reason(error: aiohttp.ClientError) -> str:
@@ -261,7 +312,3 @@ def _reason(error: aiohttp.ClientError) -> str:
 
 def _system_reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else type(error).__name__
-
-
-def _fault(type_: str, detail: str) -> WorkflowFault:
-    return WorkflowFault(Problem.standard(type_, detail))

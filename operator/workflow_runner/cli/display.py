@@ -32,6 +32,7 @@ STATES = {
     EventType.WORKFLOW_VALIDATED: "running",
     EventType.WORKFLOW_RESUMED: "running",
 }
+_LISTENING = {EventType.CORRELATION_STARTED: "listens", EventType.CORRELATION_COMPLETED: ""}
 _LOUD = frozenset({EventType.TASK_FAILED, EventType.TASK_RETRIED})
 
 
@@ -101,7 +102,9 @@ class LiveDisplay:
         if row is None:
             depth = sum(event.reference.startswith(f"{outer}/") for outer in self._rows)
             row = self._rows[event.reference] = _Row(event, depth)
-        if event.type is STARTED:
+        if event.type in _LISTENING:
+            row.note = _LISTENING[event.type]
+        elif event.type is STARTED:
             row.start, row.end, row.mark = event.timestamp, None, None
             row.passes += 1
         elif event.type is EventType.TASK_RETRIED:

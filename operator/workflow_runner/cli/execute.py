@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workflow_runner import telemetry
+from workflow_runner.cli.addresses import address_rules
 from workflow_runner.cli.documents import read_secrets_folder
+from workflow_runner.cli.eventing import Eventing, EventOptions, event_options, open_events
+from workflow_runner.cli.host import host_options
 from workflow_runner.dsl.diagnostics import DocumentErrors
 from workflow_runner.dsl.problems import RUNTIME, Problem
 from workflow_runner.errors import InvalidInput
@@ -34,7 +37,9 @@ from workflow_runner.reconcile.bounds import bounded_error
 from workflow_runner.settings import PodSettings, pod_settings
 
 if TYPE_CHECKING:  # the pod of a run that keeps none does not wait for them
+    from workflow_runner.calls.addresses import AddressRules
     from workflow_runner.hosts.checkpoints import Checkpoints
+    from workflow_runner.hosts.elsewhere import HostOptions
     from workflow_runner.hosts.snapshots import Snapshot, Snapshots
 
 Json = dict[str, Any]
@@ -68,12 +73,15 @@ def execute(*, input_file: Path, digest: str) -> int:
         payload = unpack(input_file.read_text(), digest)
         secrets = {} if settings.secrets_folder is None else read_secrets_folder(settings.secrets_folder)
         telemetry.conceal_all(secrets)
+        addresses = address_rules(settings.allow_addresses, settings.deny_addresses, {})
+        options = host_options()
+        events = event_options()
         snapshots = _snapshots(settings, digest)
         snapshot = None if snapshots is None else snapshots.read()
     except InvalidInput as error:
         _leave_message(settings, {"phase": "Failed", "error": _problem(error)})
         return _refused(error)
-    return asyncio.run(_run(settings, payload, secrets, snapshots, snapshot))
+    return asyncio.run(_run(settings, payload, secrets, snapshots, snapshot, addresses, options, events))
 
 
 def _snapshots(settings: PodSettings, digest: str) -> Snapshots | None:
@@ -105,12 +113,20 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _run(
-    settings: PodSettings, payload: Payload, secrets: Json, snapshots: Snapshots | None, snapshot: Snapshot | None
+    settings: PodSettings,
+    payload: Payload,
+    secrets: Json,
+    snapshots: Snapshots | None,
+    snapshot: Snapshot | None,
+    addresses: AddressRules | None,
+    options: HostOptions,
+    events: EventOptions,
 ) -> int:
-    pod = _Pod(settings, payload, secrets, snapshots, snapshot)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, pod.stop)
-    return await pod.run()
+    async with open_events(events) as eventing:
+        pod = _Pod(settings, payload, secrets, snapshots, snapshot, addresses, options, eventing)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, pod.stop)
+        return await pod.run()
 
 
 class _Pod:
@@ -123,6 +139,9 @@ class _Pod:
         secrets: Json,
         snapshots: Snapshots | None,
         snapshot: Snapshot | None,
+        addresses: AddressRules | None,
+        options: HostOptions,
+        eventing: Eventing,
     ) -> None:
         self._settings = settings
         self._snapshot = snapshot
@@ -142,7 +161,9 @@ class _Pod:
             on_desired_state=self._steer,
             counts=lambda: self._local.counts,
             goes_on_from=None if snapshot is None else snapshot.kept,
+            bus=eventing.bus,
         )
+        self._lifecycle = eventing.reporter(lambda: self._local.document, settings.execution_id)
         self._local: LocalRun = LocalRun(
             Source(payload.document, payload.file),
             payload.input,
@@ -152,6 +173,9 @@ class _Pod:
             report=self._report,
             start_from=None if snapshot is None else snapshot.frame,
             timeout=settings.timeout,
+            addresses=addresses,
+            options=options,
+            bus=eventing.bus,
             checkpointed=None if snapshots is None else self._checkpointed,
             before_effect=None if snapshots is None else self._before_effect,
         )
@@ -180,6 +204,8 @@ class _Pod:
             await self._told(code, message)
             return code
         finally:
+            if self._lifecycle is not None:
+                await self._lifecycle.finish()
             await self._reporter.close()
 
     def stop(self) -> None:
@@ -262,6 +288,8 @@ class _Pod:
             return
         log_event(event)
         self._reporter.report(event)
+        if self._lifecycle is not None:
+            self._lifecycle.report(event)
         if event.type in _ENDS and self._checkpoints is not None:
             self._checkpoints.told_its_end()
         elif event.type is EventType.WORKFLOW_PAUSED:

@@ -16,6 +16,7 @@ USAGE_ERROR, CANCELLED, INTERNAL_ERROR = 2, 3, 70
 COMMANDS = {
     "run": "Run a workflow document here, with no cluster.",
     "validate": "Check workflow documents without running them.",
+    "graph": "Draw a workflow document, and the way that a run took.",
     "operator": "Run the operator: watch WorkflowExecutions and carry them out.",
     "execute": "Run the workflow that the operator handed to this pod.",
     "crds": "Print the CustomResourceDefinitions.",

@@ -17,6 +17,7 @@ import structlog
 
 from workflow_runner import telemetry
 from workflow_runner.cli import observing
+from workflow_runner.cli.addresses import address_rules
 from workflow_runner.cluster import Cluster, Conflict, NotFound, own_namespace
 from workflow_runner.controller.bootstrap import apply_default_runner
 from workflow_runner.controller.observer import Observer
@@ -31,10 +32,13 @@ from workflow_runner.controller.stigmer import Destinations
 from workflow_runner.controller.store import Store
 from workflow_runner.controller.validation import Validator
 from workflow_runner.controller.watches import Watches
-from workflow_runner.errors import Internal, WorkflowRunnerError
+from workflow_runner.errors import Internal, InvalidInput, WorkflowRunnerError
+from workflow_runner.hosts.event_endpoint import EventEndpoint, serve_events
 from workflow_runner.launchers.run import LaunchSettings, SinkAddress
+from workflow_runner.server.events import NamespaceTokens
 from workflow_runner.server.health import serve_health
 from workflow_runner.server.identity import Identities
+from workflow_runner.server.listening import listen
 from workflow_runner.server.metrics import Metrics, serve_metrics
 from workflow_runner.server.sink import SinkService, build_server
 from workflow_runner.server.tls import Authority, new_authority, server_credentials
@@ -55,6 +59,7 @@ def operator() -> int:
     """
     try:
         settings = operator_settings(os.environ)
+        address_rules(settings.allow_addresses, settings.deny_addresses, {})  # the pods would refuse to start with wrong ones
         telemetry.configure_logging(settings.log_level, json=not sys.stderr.isatty())
         asyncio.run(_run(settings))
     except WorkflowRunnerError as error:
@@ -125,6 +130,7 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         notes=observing.notes(relay),
     )
     scraped = await serve_metrics(settings.metrics_port, metrics)
+    events = await _take_events(settings, sink)
     await server.start()
     sink.listening = True
     try:
@@ -145,9 +151,25 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         log.info("operator stopping")
         await observer.close()
         await server.stop(grace=STOP_SECONDS)
+        if events is not None:
+            await events.close()
         await health.close()
         await scraped.cleanup()
         await asyncio.to_thread(validator.close)
+
+
+async def _take_events(settings: OperatorSettings, sink: SinkService) -> EventEndpoint | None:
+    """The endpoint for CloudEvents, where it is switched on."""
+    if settings.events_port is None:
+        return None
+    if settings.events_tokens_folder is None:
+        raise InvalidInput(
+            "EVENTS_PORT is set, and WORKFLOW_RUNNER_EVENTS_TOKENS_FOLDER is not: nobody could send an event",
+            code="settings.missing",
+            hint="mount a Secret with a token for each namespace there",
+        )
+    tokens = NamespaceTokens(settings.events_tokens_folder, sink.events)
+    return await serve_events(listen(settings.events_port), tokens.admit)
 
 
 def _watched(settings: OperatorSettings, namespace: str) -> tuple[str, ...]:
@@ -158,7 +180,15 @@ def _watched(settings: OperatorSettings, namespace: str) -> tuple[str, ...]:
 
 def _launch(settings: OperatorSettings, sink: SinkAddress) -> LaunchSettings:
     return LaunchSettings(
-        image=settings.image, image_pull_policy=settings.image_pull_policy, sink=sink, log_level=settings.job_log_level
+        image=settings.image,
+        image_pull_policy=settings.image_pull_policy,
+        sink=sink,
+        log_level=settings.job_log_level,
+        allow_addresses=settings.allow_addresses,
+        deny_addresses=settings.deny_addresses,
+        processes=settings.host.processes,
+        process_seconds=settings.host.process_seconds,
+        default_catalog=settings.host.default_catalog,
     )
 
 

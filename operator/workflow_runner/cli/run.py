@@ -14,16 +14,20 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 from cyclopts import Parameter
 from google.protobuf import json_format
 from msgspec.structs import replace
 
 from workflow_runner import telemetry
-from workflow_runner.cli.display import display_for
+from workflow_runner.cli.addresses import address_rules
+from workflow_runner.cli.display import LineDisplay, display_for
 from workflow_runner.cli.documents import read_file, read_input, read_secrets
+from workflow_runner.cli.eventing import EventOptions, event_options, open_events
+from workflow_runner.cli.host import host_options
 from workflow_runner.dsl.diagnostics import DocumentErrors
+from workflow_runner.dsl.model import DocumentInfo, Workflow
 from workflow_runner.dsl.problems import Problem
 from workflow_runner.errors import InvalidInput
 from workflow_runner.expressions.documents import read_document
@@ -31,6 +35,10 @@ from workflow_runner.hosts.events import to_proto
 from workflow_runner.hosts.local import LocalRun, Source
 from workflow_runner.interpreter.events import Event
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted, Outcome
+
+if TYPE_CHECKING:
+    from workflow_runner.calls.addresses import AddressRules
+    from workflow_runner.hosts.elsewhere import HostOptions
 
 COMPLETED, FAULTED, INVALID, CANCELLED = 0, 1, 2, 3
 
@@ -45,6 +53,23 @@ def run(
     secret: Annotated[
         tuple[str, ...], Parameter(help="NAME=@FILE: the file's text is the secret NAME.", negative="", show_default=False)
     ] = (),
+    allow_address: Annotated[
+        tuple[str, ...],
+        Parameter(help="Calls go nowhere else: a host, *.DOMAIN, address, network or *.", negative="", show_default=False),
+    ] = (),
+    deny_address: Annotated[
+        tuple[str, ...], Parameter(help="Calls do not go there; the same entries.", negative="", show_default=False)
+    ] = (),
+    workflows: Annotated[
+        tuple[Path, ...],
+        Parameter(help="A folder with documents that `run: workflow` may name.", negative="", show_default=False),
+    ] = (),
+    listen: Annotated[str | None, Parameter(help="HOST:PORT where CloudEvents are taken by HTTP for the run.")] = None,
+    event_sink: Annotated[str | None, Parameter(help="URL that gets, by HTTP, the events that the workflow emits.")] = None,
+    lifecycle_sink: Annotated[str | None, Parameter(help="URL that gets lifecycle events of workflow and tasks.")] = None,
+    scheduled: Annotated[
+        bool, Parameter(help="Run at each occurrence of the document's schedule, until stopped.", negative="")
+    ] = False,
 ) -> int:
     """Run a workflow document here, with no cluster.
 
@@ -52,6 +77,9 @@ def run(
     """
     source, name = read_file(file)
     value, secrets = read_input(input, input_file), read_secrets(secret)
+    addresses = address_rules(allow_address, deny_address)
+    host = host_options(file, workflows)
+    options = event_options(listen, event_sink, lifecycle_sink)
     telemetry.conceal_all(secrets)
     try:
         workflow, warnings = read_document(source, name)
@@ -61,31 +89,84 @@ def run(
         return INVALID
     for diagnostic in warnings:
         print(diagnostic, file=sys.stderr)
-    display = display_for(sys.stderr, workflow.document.name)
+    display = LineDisplay(sys.stderr) if scheduled else display_for(sys.stderr, workflow.document.name)
     with _events_file(events) as stream:
-        execution_id = str(uuid.uuid4())
-        tell = _teller(stream, execution_id, workflow.document.name)
 
-        def report(event: Event) -> None:
-            if event.error is not None:
-                event = replace(event, message=telemetry.redact(event.message), error=_redacted(event.error))
-            tell(event)
-            display.show(event)
+        def report_for(execution_id: str) -> Callable[[Event], None]:
+            tell = _teller(stream, execution_id, workflow.document.name)
+
+            def report(event: Event) -> None:
+                if event.error is not None:
+                    event = replace(event, message=telemetry.redact(event.message), error=_redacted(event.error))
+                tell(event)
+                display.show(event)
+
+            return report
 
         try:
-            outcome = asyncio.run(_run(execution_id, Source(source, name, check=False), value, secrets, report))
+            if scheduled:
+                given = None if input is None and input_file is None else value
+                return asyncio.run(_run_scheduled(workflow, given, secrets, report_for, options, addresses, host))
+            read = Source(source, name, check=False)
+            outcome = asyncio.run(_run(workflow.document, read, value, secrets, report_for, options, addresses, host))
         finally:
             display.close()
     return _conclude(outcome)
 
 
 async def _run(
-    execution_id: str, source: Source, value: Any, secrets: dict[str, Any], report: Callable[[Event], None]
+    document: DocumentInfo,
+    source: Source,
+    value: Any,
+    secrets: dict[str, Any],
+    report_for: Callable[[str], Callable[[Event], None]],
+    options: EventOptions,
+    addresses: AddressRules | None,
+    host: HostOptions,
 ) -> Outcome:
-    local = LocalRun(source, value, execution_id=execution_id, run_id="", secrets=secrets, report=report)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, local.cancel, f"{signal.Signals(number).name} was received")
-    return await local.run()
+    execution_id = str(uuid.uuid4())
+    async with (
+        open_events(options) as eventing,
+        eventing.telling(lambda: document, execution_id, report_for(execution_id)) as report,
+    ):
+        local = LocalRun(
+            source,
+            value,
+            execution_id=execution_id,
+            run_id="",
+            secrets=secrets,
+            report=report,
+            addresses=addresses,
+            bus=eventing.bus,
+            options=host,
+        )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, local.cancel, f"{signal.Signals(number).name} was received")
+        return await local.run()
+
+
+async def _run_scheduled(
+    workflow: Workflow,
+    value: Any,
+    secrets: dict[str, Any],
+    report_for: Callable[[str], Callable[[Event], None]],
+    options: EventOptions,
+    addresses: AddressRules | None,
+    host: HostOptions,
+) -> int:
+    from workflow_runner.cli.scheduled import run_scheduled  # a single run does not wait for it
+
+    async with open_events(options) as eventing:
+        work = run_scheduled(workflow, value, secrets, eventing, report_for, _conclude, addresses, host)
+        task = asyncio.create_task(work, name="schedule")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel, f"{signal.Signals(number).name} was received")
+        try:
+            await task
+        except asyncio.CancelledError as error:
+            print(f"workflow-runner: cancelled: {error}", file=sys.stderr)
+            return CANCELLED
+    return COMPLETED
 
 
 def _conclude(outcome: Outcome) -> int:

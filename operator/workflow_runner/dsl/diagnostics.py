@@ -1,6 +1,6 @@
 """What is wrong with a document, and where: the messages of the loader and of validation.
 
-The command line prints them, the operator puts them into conditions. Codes are listed in docs/errors.md.
+The command line prints them, the operator puts them into conditions. Codes are listed in docs/codes.md.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Diagnostic(Struct, frozen=True):
     """One message about a document.
 
     `line` and `column` count from 1, and are 0 when the document was an object rather than text; then the
-    place is `pointer`, the JSON pointer of the value that is meant.
+    place is `pointer`, the JSON pointer of the value that is meant. `hint` is how to mend it, where that can be said
+    of this very place ("did you mean 'set'?"); docs/codes.md says it for every code.
     """
 
     severity: Severity
@@ -38,11 +39,20 @@ class Diagnostic(Struct, frozen=True):
     line: int
     column: int
     pointer: str
+    hint: str = ""
+
+    @property
+    def place(self) -> str:
+        """`file:line:column`, or `file:pointer` of an object."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else f"{self.file}:{self.pointer or '/'}"
+
+    @property
+    def text(self) -> str:
+        """The message with its hint."""
+        return f"{self.message}: {self.hint}" if self.hint else self.message
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}" if self.line else f"{self.file}:{self.pointer or '/'}"
-        message = f"warning: {self.message}" if self.severity == "warning" else self.message
-        return f"{place}: {self.code}: {message}"
+        return f"{self.place}: {self.code}: {'warning: ' if self.severity == 'warning' else ''}{self.text}"
 
 
 class DocumentErrors(InvalidDocument):
@@ -56,31 +66,50 @@ class DocumentErrors(InvalidDocument):
 
 
 class Findings:
-    """Collects the diagnostics of one document."""
+    """Collects the diagnostics of one document.
 
-    def __init__(self, file: str) -> None:
+    With `runnable` false it is enough that the document is one of the language: what this version cannot run yet is
+    told as a warning. `start` is the place of what is said about the whole of a text.
+    """
+
+    def __init__(self, file: str, *, runnable: bool = True) -> None:
         self.file = file
+        self.runnable = runnable
+        self.start = NOWHERE
         self._found: dict[tuple[int, int, str, str, str], Diagnostic] = {}
         self._failed = False
 
-    def error(self, code: str, message: str, pointer: str, position: Position = NOWHERE) -> None:
-        """Note something that makes the document invalid."""
+    def error(self, code: str, message: str, pointer: str, position: Position = NOWHERE, *, hint: str = "") -> None:
+        """Note something that makes the document invalid. `hint` is how to mend it."""
+        if not self.runnable and code.endswith(".not-supported-yet"):
+            self.warning(code, message, pointer, position, hint=hint)
+            return
         self._failed = True
-        self._add("error", code, message, pointer, position)
+        self._add("error", code, message, pointer, position, hint)
 
-    def warning(self, code: str, message: str, pointer: str, position: Position = NOWHERE) -> None:
+    def warning(self, code: str, message: str, pointer: str, position: Position = NOWHERE, *, hint: str = "") -> None:
         """Note something that is probably not meant, but can be run."""
-        self._add("warning", code, message, pointer, position)
+        self._add("warning", code, message, pointer, position, hint)
 
-    def _add(self, severity: Severity, code: str, message: str, pointer: str, position: Position) -> None:
-        if len(message) > _LONGEST_MESSAGE:
-            message = message[: _LONGEST_MESSAGE - 1] + "…"
-        found = Diagnostic(severity, code, message, self.file, position.line, position.column, pointer)
+    def undefined(
+        self, code: str, what: str, name: str, known: Iterable[str], pointer: str, position: Position, *, remedy: str
+    ) -> None:
+        """Note a name that nothing in the document has: "there is no retry policy 'oftn'".
+
+        The hint is the closest of the `known` names, or else `remedy` ("define it under use.retries").
+        """
+        hint = self.suggestion(name, known) or remedy
+        self.error(code, f"there is no {what} {name!r}", pointer, position, hint=hint)
+
+    def _add(self, severity: Severity, code: str, message: str, pointer: str, position: Position, hint: str) -> None:
+        message, hint = _clipped(message), _clipped(hint)
+        position = position if position.line else self.start
+        found = Diagnostic(severity, code, message, self.file, position.line, position.column, pointer, hint)
         if len(self._found) < 20 * MOST or severity == "error":
             self._found.setdefault((position.line, position.column, pointer, code, message), found)
 
-    def hint(self, name: str, known: Iterable[str]) -> str:
-        """`: did you mean 'x'?` for the known name that is closest, or nothing.
+    def suggestion(self, name: str, known: Iterable[str]) -> str:
+        """`did you mean 'x'?` for the known name that is closest, or nothing.
 
         Only for the first mistakes of a document and for names that a person may have typed: comparing is slow.
         """
@@ -89,7 +118,7 @@ class Findings:
         from difflib import get_close_matches  # only a document with mistakes pays for this import
 
         close = get_close_matches(name, [other for other in islice(known, _MOST_NAMES) if len(other) <= _LONGEST_NAME], n=1)
-        return f": did you mean {close[0]!r}?" if close else ""
+        return f"did you mean {close[0]!r}?" if close else ""
 
     @property
     def failed(self) -> bool:
@@ -108,3 +137,7 @@ class Findings:
         """Raise DocumentErrors when there is an error."""
         if self._failed:
             raise DocumentErrors(self.sorted())
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"

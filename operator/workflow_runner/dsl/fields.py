@@ -7,15 +7,16 @@ a document are told at once. Where a value cannot be read the answer is None (or
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
 
+from workflow_runner.dsl.belonging import Levels, home_of
 from workflow_runner.dsl.diagnostics import Findings
 from workflow_runner.dsl.durations import UNITS, duration_from_json
 from workflow_runner.dsl.jq_tokens import NotTokens, mentions
-from workflow_runner.dsl.model import Duration, ErrorDefinition, RetryPolicy, Schema
+from workflow_runner.dsl.model import Authentication, Duration, ErrorDefinition, RetryPolicy, Schema
 from workflow_runner.dsl.nodes import Node, escape, items
 from workflow_runner.dsl.templates import (
     ArrayTemplate,
@@ -49,6 +50,7 @@ LONGEST_EXPRESSION = 16 * 1024
 """Characters of one expression; compiling takes time that grows with their square."""
 
 _WHOLE = re.compile(r"(\s*\$\{)(.*)\}\s*", re.DOTALL)
+_MEANT = re.compile(r"\$\{\s*[.$]")
 _IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z_0-9]*")
 
 _TYPE_NAMES: Mapping[type, str] = {
@@ -65,21 +67,29 @@ _TYPE_NAMES: Mapping[type, str] = {
 class Fields(Struct):
     """One document being read. `secrets` are the declared ones; `expressions` all that were found so far.
 
-    `errors`, `retries` and `timeouts` are the nodes of the reusable parts; `read_errors`, `read_retries` and
-    `read_timeouts` what they become among the variables that are available where they are used. `schemas` are all
-    that were found so far.
+    `authentications`, `errors`, `retries` and `timeouts` are the nodes of the reusable parts; `read_authentications`,
+    `read_errors`, `read_retries` and `read_timeouts` what they become among the variables that are available where they
+    are used. `schemas` are all that were found so far.
     """
 
     findings: Findings
     secrets: tuple[str, ...] = ()
+    authentications: dict[str, tuple[str, Node]] = field(default_factory=dict)
     errors: dict[str, tuple[str, Node]] = field(default_factory=dict)
     retries: dict[str, tuple[str, Node]] = field(default_factory=dict)
     timeouts: dict[str, tuple[str, Node]] = field(default_factory=dict)
     expressions: list[Expression] = field(default_factory=list)
+    read_authentications: dict[tuple[str, Scope], Authentication | None] = field(default_factory=dict)
     read_errors: dict[tuple[str, Scope], ErrorDefinition | None] = field(default_factory=dict)
     read_retries: dict[tuple[str, Scope], RetryPolicy | None] = field(default_factory=dict)
     read_timeouts: dict[tuple[str, Scope], Duration | None] = field(default_factory=dict)
     schemas: list[Schema] = field(default_factory=list)
+    levels: Levels = field(default_factory=dict)
+    functions: dict[str, tuple[str, Node]] = field(default_factory=dict)
+    catalogs: dict[str, tuple[str, Node]] = field(default_factory=dict)
+    loose: bool = False
+    """`evaluate.mode: loose`: any string of a template is an expression when `compiles` says so of it."""
+    compiles: Callable[[Expression], bool] = lambda _: True
 
     def members(
         self,
@@ -88,26 +98,32 @@ class Fields(Struct):
         known: Iterable[str],
         *,
         required: Iterable[str] = (),
-        later: Iterable[str] = (),
         what: str = "value",
     ) -> Found:
-        """The known members of an object. `later` are those not supported yet."""
+        """The known members of an object."""
         if not self.expect(node, pointer, dict, what):
             return {}
-        known, later = tuple(known), tuple(later)
+        known = tuple(known)
         found: Found = {}
+        self.levels[pointer] = (what, known)
         for name, place, key, child in items(node, pointer):
-            if name in later:
-                self.findings.error("property.not-supported-yet", f"{name!r} of {what} is not supported yet", place, key)
-            elif name in known:
+            if name in known:
                 found[name] = (place, child)
             else:
-                hint = self.findings.hint(name, (*known, *later))
-                self.findings.error("property.unknown", f"{what} has no {name!r}{hint}", place, key)
+                self._unknown(name, pointer, place, key)
         for name in required:
             if name not in node.members:
                 self.findings.error("property.missing", f"{what} needs {name!r}", pointer, node.position)
         return found
+
+    def _unknown(self, name: str, pointer: str, place: str, key: Position) -> None:
+        what, known = self.levels[pointer]
+        home = home_of(name, what, pointer, self.levels)
+        if home is not None:
+            self.findings.error("property.misplaced", f"{name!r} does not belong in {what}", place, key, hint=home)
+            return
+        hint = self.findings.suggestion(name, known) or (f"it can have {', '.join(known)}" if known else "it has no members")
+        self.findings.error("property.unknown", f"{what} has no {name!r}", place, key, hint=hint)
 
     def expect(self, node: Node, pointer: str, wanted: type, what: str) -> bool:
         """Note an error unless the value is of a type (an integer is no boolean)."""
@@ -116,10 +132,9 @@ class Fields(Struct):
             return True
         hint = ""
         if wanted is str and isinstance(value, int | float):
-            hint = ": put it in quotes"
-        self.findings.error(
-            "property.wrong-type", f"{what} must be {_wanted(wanted)}, not {type_name(value)}{hint}", pointer, node.position
-        )
+            hint = "put it in quotes"
+        message = f"{what} must be {_wanted(wanted)}, not {type_name(value)}"
+        self.findings.error("property.wrong-type", message, pointer, node.position, hint=hint)
         return False
 
     def string(self, found: tuple[str, Node] | None, what: str) -> str | None:
@@ -147,8 +162,8 @@ class Fields(Struct):
         text = self.string(found, what)
         if found is None or text is None or text in choices:
             return text
-        hint = self.findings.hint(text, choices) or f": it is one of {', '.join(choices)}"
-        self.findings.error("property.bad-value", f"{what} cannot be {text!r}{hint}", found[0], found[1].position)
+        hint = self.findings.suggestion(text, choices) or f"it is one of {', '.join(choices)}"
+        self.findings.error("property.bad-value", f"{what} cannot be {text!r}", found[0], found[1].position, hint=hint)
         return None
 
     def free_object(self, found: tuple[str, Node] | None, what: str) -> Mapping[str, Json]:
@@ -202,7 +217,7 @@ class Fields(Struct):
         """Any value with `${ … }` strings in it."""
         value = node.json
         if isinstance(value, str):
-            return self._string(value, pointer, node, scope)
+            return self._string(value, pointer, node, scope, loose=self.loose)
         if isinstance(value, dict):
             parts = [(name, self.template(child, place, scope)) for name, place, _, child in items(node, pointer)]
             if all(isinstance(part, Literal) for _, part in parts):
@@ -214,6 +229,27 @@ class Fields(Struct):
                 return Literal(value)
             return ArrayTemplate(tuple(elements))
         return Literal(value)
+
+    def boolean(self, found: tuple[str, Node] | None, what: str, *, default: bool) -> bool:
+        """True or false; the default where there is none."""
+        if found is None or not self.expect(found[1], found[0], bool, what):
+            return default
+        return found[1].json is True
+
+    def code(self, found: tuple[str, Node] | None, what: str, scope: Scope) -> Template | None:
+        """A text of another language, where `${` is nothing unusual: an expression only if it is `${ … }` as a whole, in
+        either mode. What looks like an expression of ours inside gets a warning."""
+        if found is None or not self.expect(found[1], found[0], str, what):
+            return None
+        pointer, node = found
+        text = str(node.json)
+        if _WHOLE.fullmatch(text) is not None or _MEANT.search(text) is not None:
+            return self._string(text, pointer, node, scope, loose=False)
+        return Literal(text)
+
+    def is_expression(self, value: str) -> bool:
+        """Whether a string is `${ … }` as a whole."""
+        return _WHOLE.fullmatch(value) is not None
 
     def duration(self, found: tuple[str, Node] | None, what: str, scope: Scope) -> Duration | None:
         """A duration, or an expression that gives one."""
@@ -230,24 +266,56 @@ class Fields(Struct):
         try:
             return duration_from_json(value)
         except ValueError as error:
+            if self.loose and isinstance(value, str):
+                return self.condition(found, what, scope)
             self.findings.error("duration.invalid", f"{what}: {error}", pointer, node.position)
             return None
 
-    def _string(self, value: str, pointer: str, node: Node, scope: Scope) -> Template:
+    def _string(self, value: str, pointer: str, node: Node, scope: Scope, *, loose: bool) -> Template:
         whole = _WHOLE.fullmatch(value)
         if whole is not None and not _several(whole[2]):
-            expression = self._expression(whole[2], len(whole[1]), pointer, node, scope)
+            expression = self._expression(whole[2], len(whole[1]), pointer, node, scope, value if loose else None)
             return expression if expression is not None else Literal(None)
+        if loose and (found := self._loose(value, pointer, node, scope)) is not None:
+            return found
         if "${" in value:
             self.findings.warning(
                 "expression.embedded",
-                'this is text, not an expression: ${ … } must be the whole string; write ${ "… \\(.value) …" }',
+                "this is text, not an expression: ${ … } must be the whole string",
                 pointer,
                 node.position,
+                hint='write ${ "… \\(.value) …" }',
             )
         return Literal(value)
 
-    def _expression(self, source: str, offset: int, pointer: str, node: Node, scope: Scope) -> Expression | None:
+    def _loose(self, value: str, pointer: str, node: Node, scope: Scope) -> Expression | None:
+        """The expression that a string without `${ }` is in loose mode, or None when it cannot be one."""
+        if len(value) > LONGEST_EXPRESSION or not value.strip():
+            return None
+        try:
+            said = mentions(value)
+        except NotTokens:
+            return None
+        needed = self.secrets if said.secrets is None else tuple(sorted(said.secrets))
+        if said.forbidden is not None or any(name not in self.secrets for name in needed):
+            return None
+        expression = Expression(
+            source=value,
+            variables=tuple(sorted(said.variables if scope is ANYWHERE else said.variables & scope)),
+            secrets=needed,
+            pointer=pointer,
+            position=node.exact or node.position,
+            exact=node.exact is not None,
+            otherwise=value,
+        )
+        if not self.compiles(expression):
+            return None
+        self.expressions.append(expression)
+        return expression
+
+    def _expression(
+        self, source: str, offset: int, pointer: str, node: Node, scope: Scope, otherwise: str | None = None
+    ) -> Expression | None:
         exact = node.exact is not None
         position = Position(node.exact.line, node.exact.column + offset) if node.exact else node.position
         if len(source) > LONGEST_EXPRESSION:
@@ -273,9 +341,9 @@ class Fields(Struct):
         needed = self.secrets if said.secrets is None else tuple(sorted(said.secrets))
         for name in needed:
             if name not in self.secrets:
-                hint = self.findings.hint(name, self.secrets) or ": list it under use.secrets"
-                message = f"the secret {name!r} is not declared{hint}"
-                self.findings.error("secret.undeclared", message, pointer, at(source.find(name, source.find("secrets"))))
+                hint = self.findings.suggestion(name, self.secrets) or "list it under use.secrets"
+                where = at(source.find(name, source.find("secrets")))
+                self.findings.error("secret.undeclared", f"the secret {name!r} is not declared", pointer, where, hint=hint)
         expression = Expression(
             source=source,
             variables=tuple(sorted(said.variables if scope is ANYWHERE else said.variables & scope)),
@@ -283,6 +351,7 @@ class Fields(Struct):
             pointer=pointer,
             position=position,
             exact=exact,
+            otherwise=otherwise,
         )
         self.expressions.append(expression)
         return expression

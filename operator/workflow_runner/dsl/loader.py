@@ -7,7 +7,7 @@ document is read and its structure checked; what is found is told all at once, b
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from workflow_runner.dsl.diagnostics import DocumentErrors as DocumentErrors
@@ -15,17 +15,20 @@ from workflow_runner.dsl.diagnostics import Findings
 from workflow_runner.dsl.fields import ANYWHERE, WORKFLOW_INPUT, WORKFLOW_OUTPUT, Fields, Found, child
 from workflow_runner.dsl.model import DocumentInfo, Schema, TaskList, Use, Workflow
 from workflow_runner.dsl.nodes import InvalidText, Node, NotJson, items, node_of
+from workflow_runner.dsl.read_authentication import authentication_definition
 from workflow_runner.dsl.read_errors import error_definition, retry_definition
+from workflow_runner.dsl.read_events import read_schedule
+from workflow_runner.dsl.read_functions import check_catalogs, function_definitions, read_extensions
 from workflow_runner.dsl.read_schemas import read_schema
-from workflow_runner.dsl.read_tasks import read_list
+from workflow_runner.dsl.read_tasks import read_list, read_task
 from workflow_runner.dsl.read_timeouts import read_timeout, timeout_definition
-from workflow_runner.dsl.templates import Template
+from workflow_runner.dsl.templates import Expression, Position, Template
 from workflow_runner.dsl.text_reader import read_text
 
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
 _SEMANTIC_VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 _DSL = re.compile(r"1\.0\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
-_LATER_USE = ("authentications", "catalogs", "extensions", "functions")
+_USE = ("authentications", "catalogs", "errors", "extensions", "functions", "retries", "secrets", "timeouts")
 
 
 def load(source: str | bytes, file: str = "<document>") -> Workflow:
@@ -44,11 +47,13 @@ def load_object(document: Mapping[str, Any], file: str = "<document>") -> Workfl
     return workflow
 
 
-def load_text(source: str | bytes, findings: Findings) -> Workflow:
+def load_text(source: str | bytes, findings: Findings, compiles: Callable[[Expression], bool] | None = None) -> Workflow:
     """Like `load`, for callers that go on collecting: with errors in `findings` parts of the workflow are missing.
 
-    Raises DocumentErrors when there is nothing that could be looked at.
+    `compiles` says what is an expression in loose mode; without it whatever may be one. Raises DocumentErrors when there
+    is nothing that could be looked at.
     """
+    findings.start = Position(1, 1)
     try:
         root, complaints = read_text(source)
     except InvalidText as error:
@@ -56,38 +61,42 @@ def load_text(source: str | bytes, findings: Findings) -> Workflow:
         raise DocumentErrors(findings.sorted()) from error
     for complaint in complaints:
         findings.error(complaint.code, str(complaint), "", complaint.position)
-    return _read(root, findings)
+    return _read(root, findings, compiles)
 
 
-def load_node(document: Mapping[str, Any], findings: Findings) -> Workflow:
+def load_node(
+    document: Mapping[str, Any], findings: Findings, compiles: Callable[[Expression], bool] | None = None
+) -> Workflow:
     """Like `load_text`, for an object."""
     try:
         root = node_of(document)
     except NotJson as error:
         findings.error(error.code, str(error), error.pointer)
         raise DocumentErrors(findings.sorted()) from error
-    return _read(root, findings)
+    return _read(root, findings, compiles)
 
 
-def _read(root: Node, findings: Findings) -> Workflow:
+def _read(root: Node, findings: Findings, compiles: Callable[[Expression], bool] | None) -> Workflow:
     if not isinstance(root.json, dict):
         findings.error("property.wrong-type", "a workflow document must be an object", "", root.position)
         raise DocumentErrors(findings.sorted())
     fields = Fields(findings)
+    if compiles is not None:
+        fields.compiles = compiles
     found = fields.members(
         root,
         "",
-        ("document", "do", "input", "output", "timeout", "use", "evaluate"),
+        ("document", "do", "input", "output", "schedule", "timeout", "use", "evaluate"),
         required=("document", "do"),
-        later=("schedule",),
         what="a workflow",
     )
     document = _document(fields, found)
-    use = _use(fields, found)
     _evaluate(fields, found)
+    use = _use(fields, found)
     input_from, input_schema = _filter(fields, found, "input", "from")
     output_as, output_schema = _filter(fields, found, "output", "as")
     timeout = read_timeout(fields, found.get("timeout"), WORKFLOW_INPUT)
+    schedule = read_schedule(fields, found.get("schedule"))
     tasks = read_list(fields, found["do"][1], found["do"][0], frozenset()) if "do" in found else TaskList()
     return Workflow(
         document=document,
@@ -98,6 +107,7 @@ def _read(root: Node, findings: Findings) -> Workflow:
         output_as=output_as,
         output_schema=output_schema,
         timeout=timeout,
+        schedule=schedule,
         use=use,
         file=findings.file,
         expressions=tuple(fields.expressions),
@@ -147,19 +157,27 @@ def _use(fields: Fields, found: Found) -> Use:
     if "use" not in found:
         return Use()
     pointer, node = found["use"]
-    parts = fields.members(node, pointer, ("errors", "retries", "secrets", "timeouts"), later=_LATER_USE, what="use")
+    parts = fields.members(node, pointer, _USE, what="use")
     fields.secrets = _secrets(fields, parts.get("secrets"))
+    fields.functions = _named(fields, parts.get("functions"), "functions")
+    fields.catalogs = _named(fields, parts.get("catalogs"), "catalogs")
+    fields.authentications = _named(fields, parts.get("authentications"), "authentications")
     fields.errors = _named(fields, parts.get("errors"), "errors")
     fields.retries = _named(fields, parts.get("retries"), "retries")
     fields.timeouts = _named(fields, parts.get("timeouts"), "timeouts")
+    policies = {name: authentication_definition(fields, entry, ANYWHERE) for name, entry in fields.authentications.items()}
     errors = {name: error_definition(fields, entry, ANYWHERE, name) for name, entry in fields.errors.items()}
     retries = {name: retry_definition(fields, entry, ANYWHERE, name) for name, entry in fields.retries.items()}
     timeouts = {name: timeout_definition(fields, entry, ANYWHERE) for name, entry in fields.timeouts.items()}
+    check_catalogs(fields)
     return Use(
+        authentications={name: policy for name, policy in policies.items() if policy is not None},
         errors={name: error for name, error in errors.items() if error is not None},
         retries={name: retry for name, retry in retries.items() if retry is not None},
         timeouts={name: timeout for name, timeout in timeouts.items() if timeout is not None},
         secrets=fields.secrets,
+        functions=function_definitions(fields, read_task),
+        extensions=read_extensions(fields, parts.get("extensions"), read_list),
     )
 
 
@@ -181,21 +199,13 @@ def _secrets(fields: Fields, found: tuple[str, Node] | None) -> tuple[str, ...]:
 
 
 def _evaluate(fields: Fields, found: Found) -> None:
-    """`evaluate`: what is the default is accepted, the rest is not supported yet."""
+    """`evaluate`: the language is jq; the mode is noted for whatever is read afterwards."""
     if "evaluate" not in found:
         return
     pointer, node = found["evaluate"]
     parts = fields.members(node, pointer, ("language", "mode"), what="evaluate")
-    for name, default, others in (("language", "jq", ()), ("mode", "strict", ("loose",))):
-        value = fields.string(parts.get(name), name)
-        if value is None or value == default:
-            continue
-        where, at = parts[name][0], parts[name][1].position
-        if name == "mode" and value not in others:
-            fields.findings.error("property.bad-value", "mode is strict or loose", where, at)
-        else:
-            message = f"{name}: {value} is not supported yet; {default} is"
-            fields.findings.error("property.not-supported-yet", message, where, at)
+    fields.one_of(parts.get("language"), "language", ("jq",))
+    fields.loose = fields.one_of(parts.get("mode"), "mode", ("strict", "loose")) == "loose"
 
 
 def _filter(fields: Fields, found: Found, name: str, inner: str) -> tuple[Template | None, Schema | None]:

@@ -23,7 +23,7 @@ from workflow_runner.dsl.templates import Json as Json
 Duration: TypeAlias = timedelta | Expression
 """A fixed duration, or an expression that gives one (see `durations.duration_from_json`)."""
 
-MOST_BRANCHES = 200
+MOST_BRANCHES = 1_000
 """At most so many branches of one fork."""
 
 CONTINUE = "continue"
@@ -33,12 +33,27 @@ DIRECTIVES = frozenset({CONTINUE, EXIT, END})
 """Flow directives; any other value of `then` is the name of a task in the same list."""
 
 
+class Authentication(Struct, frozen=True, kw_only=True, eq=False):
+    """How a call proves who makes it (DSL reference, "Authentication").
+
+    `members` are those of the scheme by dotted names ("password", "client.id", "scopes.0"), each a literal or an
+    expression. Where the policy is kept in a secret, `secret` is its name and `members` is empty. `pointer` is where the
+    policy stands.
+    """
+
+    scheme: Literal["basic", "bearer", "certificate", "digest", "oauth2", "oidc"]
+    members: Mapping[str, Template] = field(default_factory=dict)
+    secret: str | None = None
+    pointer: str
+    position: Position
+
+
 class Schema(Struct, frozen=True, kw_only=True, eq=False):
     """A JSON schema that data have to match: inline, or at an address.
 
     `text` is the inline document as JSON; where it is None, `endpoint` says where the document is to be fetched (like
-    HttpCallTask.endpoint). `name` is what messages call it ("input.schema"), `pointer` where it stands: for
-    an inline one the pointer of its document.
+    HttpCallTask.endpoint) and `authentication` how. `name` is what messages call it ("input.schema"), `pointer` where it
+    stands: for an inline one the pointer of its document.
     """
 
     name: str
@@ -46,10 +61,22 @@ class Schema(Struct, frozen=True, kw_only=True, eq=False):
     position: Position
     text: str | None = None
     endpoint: Template | None = None
+    authentication: Authentication | None = None
+
+
+class Resource(Struct, frozen=True, kw_only=True, eq=False):
+    """A document of another language that a call needs, at an address (like HttpCallTask.endpoint; `file:` URIs too)."""
+
+    endpoint: Template
+    authentication: Authentication | None = None
+    pointer: str
 
 
 class Task(Struct, frozen=True, kw_only=True):
-    """What every task has (DSL reference, "Task")."""
+    """What every task has (DSL reference, "Task").
+
+    `authorization` is the policy that `$authorization` tells about, of a task in which an expression asks for it.
+    """
 
     kind: ClassVar[str] = "task"
 
@@ -67,6 +94,7 @@ class Task(Struct, frozen=True, kw_only=True):
     timeout: Duration | None = None
     then: str = CONTINUE
     metadata: Mapping[str, Json] = field(default_factory=dict)
+    authorization: Authentication | None = None
 
 
 class TaskList(Sequence[Task]):
@@ -229,11 +257,155 @@ class HttpCallTask(Task, frozen=True, kw_only=True):
     function: ClassVar[str] = "http"
     method: Template
     endpoint: Template
+    authentication: Authentication | None = None
     headers: Template | None = None
     query: Template | None = None
     body: Template | None = None
     output: Literal["raw", "content", "response"] = "content"
     redirect: bool = False
+
+
+class Correlation(Struct, frozen=True, kw_only=True):
+    """A value of an event that has to be what is expected; without `expect`, what the first event had."""
+
+    from_: Expression
+    expect: Template | None = None
+
+
+class EventFilter(Struct, frozen=True, kw_only=True):
+    """Which events are meant: every attribute in `attributes` (and `data`) has to fit, and every correlation."""
+
+    attributes: Mapping[str, Template]
+    correlate: Mapping[str, Correlation] = field(default_factory=dict)
+
+
+class EventStrategy(Struct, frozen=True, kw_only=True):
+    """Which events are consumed, and when that ends (DSL reference, "Event Consumption Strategy").
+
+    `any` without filters takes every event. `until` is a condition, or the strategy whose events end it; only `any` has it.
+    """
+
+    mode: Literal["one", "any", "all"]
+    filters: tuple[EventFilter, ...]
+    until: Expression | EventStrategy | None = None
+
+
+class EventIterator(Struct, frozen=True, kw_only=True):
+    """What is done with each consumed event, in their order."""
+
+    item: str = "item"
+    at: str = "index"
+    do: TaskList | None = None
+    output_as: Template | None = None
+    output_schema: Schema | None = None
+    export_as: Template | None = None
+    export_schema: Schema | None = None
+
+
+class EmitTask(Task, frozen=True, kw_only=True):
+    """Publishes an event; `attributes` are those of CloudEvents, and `data`."""
+
+    kind: ClassVar[str] = "emit"
+    attributes: Mapping[str, Template]
+
+
+class ListenTask(Task, frozen=True, kw_only=True):
+    """Waits for events."""
+
+    kind: ClassVar[str] = "listen"
+    to: EventStrategy
+    read: Literal["data", "envelope", "raw"] = "data"
+    foreach: EventIterator | None = None
+
+
+class OpenApiCallTask(Task, frozen=True, kw_only=True):
+    """`call: openapi`. `parameters` gives an object; `output` and `redirect` are as those of HttpCallTask."""
+
+    kind: ClassVar[str] = "call"
+    function: ClassVar[str] = "openapi"
+    document: Resource
+    operation_id: Template
+    parameters: Template | None = None
+    authentication: Authentication | None = None
+    output: Literal["raw", "content", "response"] = "content"
+    redirect: bool = False
+
+
+class GrpcCallTask(Task, frozen=True, kw_only=True):
+    """`call: grpc`.
+
+    Without `proto` the server is asked what it has. `port` gives a whole number; `tls` None leaves it to the port and
+    the authentication. `arguments` and `metadata_sent` give objects.
+    """
+
+    kind: ClassVar[str] = "call"
+    function: ClassVar[str] = "grpc"
+    proto: Resource | None = None
+    service: Template
+    host: Template
+    port: Template | None = None
+    tls: bool | None = None
+    method: Template
+    arguments: Template | None = None
+    metadata_sent: Template | None = None
+    authentication: Authentication | None = None
+
+
+class FunctionSource(Struct, frozen=True, kw_only=True, eq=False):
+    """Where a function is fetched from: a folder of functions at `catalog`, in which it has `name` and `version`, or (with
+    empty ones) the address of the function itself. Without `catalog` the runner's default catalog."""
+
+    catalog: Template | None = None
+    name: str = ""
+    version: str = ""
+    authentication: Authentication | None = None
+
+
+class FunctionCallTask(Task, frozen=True, kw_only=True):
+    """`call` of a function of the author's: one of `Use.functions`, or one that is fetched from `source`.
+
+    `function` is the name as it is written, `arguments` gives an object.
+    """
+
+    kind: ClassVar[str] = "call"
+    function: str
+    arguments: Template | None = None
+    source: FunctionSource | None = None
+
+
+ProcessReturn: TypeAlias = Literal["stdout", "stderr", "code", "all", "none"]
+
+
+class ProcessTask(Task, frozen=True, kw_only=True):
+    """`run: shell` (with `command`) and `run: script` (with `language`, and `code` or `source`).
+
+    `arguments` gives a list or an object, `environment` an object. Without `await_` nobody waits for the process.
+    """
+
+    kind: ClassVar[str] = "run"
+    process: Literal["shell", "script"]
+    command: Template | None = None
+    language: Literal["python", "javascript"] | None = None
+    code: Template | None = None
+    source: Resource | None = None
+    arguments: Template | None = None
+    environment: Template | None = None
+    stdin: Template | None = None
+    await_: bool = True
+    return_: ProcessReturn = "stdout"
+
+
+class WorkflowRunTask(Task, frozen=True, kw_only=True):
+    """`run: workflow`: runs another document that the host knows. Without `output` the task gives null."""
+
+    kind: ClassVar[str] = "run"
+    process: ClassVar[str] = "workflow"
+    namespace: Template
+    workflow_name: Template
+    version: Template
+    input_: Template | None = None
+    await_: bool = True
+    output: bool = True
 
 
 class UnsupportedTask(Task, frozen=True, kw_only=True):
@@ -261,13 +433,40 @@ class DocumentInfo(Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, Json] = field(default_factory=dict)
 
 
-class Use(Struct, frozen=True, kw_only=True):
-    """Reusable parts. Errors, retries and timeouts are resolved into the tasks that use them already."""
+class Extension(Struct, frozen=True, kw_only=True):
+    """Tasks around tasks: those of the kinds in `extend` for which `when` holds (DSL reference, "Extension").
 
+    `reference` is the pointer of the extension, which its tasks' references begin with.
+    """
+
+    name: str
+    reference: str
+    extend: frozenset[str]
+    when: Expression | None = None
+    before: TaskList | None = None
+    after: TaskList | None = None
+
+
+class Use(Struct, frozen=True, kw_only=True):
+    """Reusable parts. Authentications, errors, retries and timeouts are resolved into the tasks that use them already."""
+
+    authentications: Mapping[str, Authentication] = field(default_factory=dict)
     errors: Mapping[str, ErrorDefinition] = field(default_factory=dict)
     retries: Mapping[str, RetryPolicy] = field(default_factory=dict)
     timeouts: Mapping[str, Duration] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    functions: Mapping[str, TaskList] = field(default_factory=dict)
+    """By name: a list of one task, which has that name."""
+    extensions: tuple[Extension, ...] = ()
+
+
+class Schedule(Struct, frozen=True, kw_only=True):
+    """When the workflow is run by itself: exactly one of these is set. Honoured by `run --scheduled` only."""
+
+    every: timedelta | None = None
+    cron: str | None = None
+    after: timedelta | None = None
+    on: EventStrategy | None = None
 
 
 class Workflow(Struct, frozen=True, kw_only=True, eq=False):
@@ -285,6 +484,7 @@ class Workflow(Struct, frozen=True, kw_only=True, eq=False):
     output_as: Template | None = None
     output_schema: Schema | None = None
     timeout: Duration | None = None
+    schedule: Schedule | None = None
     use: Use = field(default_factory=Use)
     file: str = "<document>"
     expressions: tuple[Expression, ...] = ()
@@ -292,8 +492,15 @@ class Workflow(Struct, frozen=True, kw_only=True, eq=False):
     source: Node | None = None
 
     def tasks(self) -> Iterator[Task]:
-        """Every task, outer before inner, in document order."""
+        """Every task of `do`, outer before inner, in document order."""
         yield from walk(self.do)
+
+    def lists(self) -> Iterator[TaskList]:
+        """The lists that are in no task: of functions, of extensions, and `do`."""
+        yield from self.use.functions.values()
+        for extension in self.use.extensions:
+            yield from (tasks for tasks in (extension.before, extension.after) if tasks is not None)
+        yield self.do
 
     def task_at(self, reference: str) -> Task | None:
         """The task with this JSON pointer, or None."""
@@ -309,6 +516,8 @@ def task_lists(task: Task) -> tuple[TaskList, ...]:
             return (task.try_,) if task.catch.do is None else (task.try_, task.catch.do)
         case ForkTask():
             return task.branches
+        case ListenTask():
+            return () if task.foreach is None or task.foreach.do is None else (task.foreach.do,)
         case UnsupportedTask():
             return task.lists
         case _:

@@ -26,9 +26,15 @@ def raised_error(fields: Fields, found: tuple[str, Node] | None, scope: Scope) -
         return error_definition(fields, found, scope)
     name = node.json
     if name not in fields.errors:
-        hint = fields.findings.hint(name, fields.errors) or ": define it under use.errors"
-        message = f"there is no error {name!r}{hint}"
-        fields.findings.error("reference.unknown-error", message, pointer, node.position)
+        fields.findings.undefined(
+            "reference.unknown-error",
+            "error",
+            name,
+            fields.errors,
+            pointer,
+            node.position,
+            remedy="define it under use.errors",
+        )
         return None
     key = (name, scope)
     if key not in fields.read_errors:
@@ -93,9 +99,15 @@ def retry_policy(fields: Fields, found: tuple[str, Node] | None, scope: Scope) -
         return retry_definition(fields, found, scope)
     name = node.json
     if name not in fields.retries:
-        hint = fields.findings.hint(name, fields.retries) or ": define it under use.retries"
-        message = f"there is no retry policy {name!r}{hint}"
-        fields.findings.error("reference.unknown-retry", message, pointer, node.position)
+        fields.findings.undefined(
+            "reference.unknown-retry",
+            "retry policy",
+            name,
+            fields.retries,
+            pointer,
+            node.position,
+            remedy="define it under use.retries",
+        )
         return None
     key = (name, scope)
     if key not in fields.read_retries:

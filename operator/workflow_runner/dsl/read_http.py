@@ -7,10 +7,10 @@ import re
 from workflow_runner.dsl.fields import Fields, Found, Place, Scope, type_name
 from workflow_runner.dsl.model import HttpCallTask, Task
 from workflow_runner.dsl.nodes import Node, items
+from workflow_runner.dsl.read_authentication import URI_TEMPLATE, described, endpoint_authentication
 from workflow_runner.dsl.templates import Literal, Template
 
 _METHOD = re.compile(r"[A-Za-z]+")
-_ENDPOINT = re.compile(r"https?://(?:[^{}\s]|\{[^{}\s+#./;?&=,!@|:*][^{}\s:*]*\})+")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ARGUMENTS = ("method", "endpoint", "headers", "body", "query", "output", "redirect")
 
@@ -30,6 +30,7 @@ def read_http(fields: Fields, place: Place, found: Found) -> Task | None:
         message = f"{method.value!r} is no HTTP method"
         fields.findings.error("property.bad-value", message, parts["method"][0], parts["method"][1].position)
     endpoint = read_endpoint(fields, parts.get("endpoint"), place.body)
+    authentication = endpoint_authentication(fields, parts.get("endpoint"), place.body)
     headers = _pairs(fields, parts.get("headers"), "headers", place)
     query = _pairs(fields, parts.get("query"), "query", place)
     if method is None or endpoint is None:
@@ -38,6 +39,8 @@ def read_http(fields: Fields, place: Place, found: Found) -> Task | None:
         **place.common,
         method=method,
         endpoint=endpoint,
+        authentication=authentication,
+        authorization=described(fields, place, authentication),
         headers=headers,
         query=query,
         body=body,
@@ -47,12 +50,15 @@ def read_http(fields: Fields, place: Place, found: Found) -> Task | None:
 
 
 def read_endpoint(fields: Fields, found: tuple[str, Node] | None, scope: Scope) -> Template | None:
-    """An endpoint: an object with its URI, or the URI; a literal one may be a URI template."""
+    """The URI of an endpoint, which is an object or the URI itself; a literal one may be a URI template.
+
+    Its authentication is read by `read_authentication.endpoint_authentication`.
+    """
     if found is not None and isinstance(found[1].json, dict):
-        parts = fields.members(found[1], found[0], ("uri",), required=("uri",), later=("authentication",), what="an endpoint")
+        parts = fields.members(found[1], found[0], ("uri", "authentication"), required=("uri",), what="an endpoint")
         found = parts.get("uri")
     template = fields.text(found, "endpoint", scope)
-    if found is not None and isinstance(template, Literal) and _ENDPOINT.fullmatch(str(template.value)) is None:
+    if found is not None and isinstance(template, Literal) and URI_TEMPLATE.fullmatch(str(template.value)) is None:
         message = (
             f"{template.value!r} is no endpoint: it is an http or https URI, in which {{name}} stands for a property of "
             "the task's input, or one expression ${ … }"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from workflow_runner.dsl.fields import Fields, Found, Scope
 from workflow_runner.dsl.model import Schema
 from workflow_runner.dsl.nodes import Node
+from workflow_runner.dsl.read_authentication import endpoint_authentication
 from workflow_runner.dsl.read_http import read_endpoint
 
 DIALECTS: Mapping[str, str | None] = {
@@ -44,8 +45,9 @@ def read_schema(fields: Fields, parts: Found, what: str, scope: Scope) -> Schema
         inner = fields.members(resource, where, ("name", "endpoint"), required=("endpoint",), what="resource")
         fields.string(inner.get("name"), "name")
         endpoint = read_endpoint(fields, inner.get("endpoint"), scope)
+        policy = endpoint_authentication(fields, inner.get("endpoint"), scope)
         if endpoint is not None:
-            schema = Schema(name=name, pointer=where, position=resource.position, endpoint=endpoint)
+            schema = Schema(name=name, pointer=where, position=resource.position, endpoint=endpoint, authentication=policy)
     if schema is not None:
         fields.schemas.append(schema)
     return schema

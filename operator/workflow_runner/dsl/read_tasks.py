@@ -14,7 +14,6 @@ from workflow_runner.dsl.fields import (
     Found,
     Place,
     Scope,
-    child,
     type_name,
 )
 from workflow_runner.dsl.model import (
@@ -37,7 +36,12 @@ from workflow_runner.dsl.model import (
 )
 from workflow_runner.dsl.nodes import Node, items
 from workflow_runner.dsl.read_errors import error_filter, raised_error, retry_policy
+from workflow_runner.dsl.read_events import read_emit, read_listen
+from workflow_runner.dsl.read_functions import read_function_call
+from workflow_runner.dsl.read_grpc import read_grpc
 from workflow_runner.dsl.read_http import read_http
+from workflow_runner.dsl.read_openapi import read_openapi
+from workflow_runner.dsl.read_run import read_run
 from workflow_runner.dsl.read_schemas import read_schema
 from workflow_runner.dsl.read_timeouts import read_timeout
 from workflow_runner.dsl.templates import Literal
@@ -87,8 +91,7 @@ def read_task(fields: Fields, name: str, node: Node, pointer: str, variables: Sc
     common["definition"] = node.json
     place = Place(node, pointer, variables, common)
     own, reader = _READERS[kind]
-    beside = unsupported.BESIDE.get(kind, ())
-    found = fields.members(node, pointer, (*_COMMON, *own, *beside), what=f"a {kind} task")
+    found = fields.members(node, pointer, (*_COMMON, *own), what=f"a {kind} task")
     _common(fields, place, found)
     return reader(fields, place, found) or broken
 
@@ -108,9 +111,9 @@ def _kind(fields: Fields, name: str, node: Node, pointer: str) -> str | None:
         message = f"the task {name!r} is several tasks at once: {', '.join(kinds)}"
         fields.findings.error("task.many-kinds", message, pointer, node.position)
         return None
-    hint = next((hint for key in node.members if (hint := fields.findings.hint(key, KINDS))), "")
-    message = f"the task {name!r} has none of {', '.join(KINDS)}{hint}"
-    fields.findings.error("task.no-kind", message, pointer, node.position)
+    hint = next((hint for key in node.members if (hint := fields.findings.suggestion(key, KINDS))), "")
+    message = f"the task {name!r} has none of {', '.join(KINDS)}"
+    fields.findings.error("task.no-kind", message, pointer, node.position, hint=hint)
     return None
 
 
@@ -236,37 +239,19 @@ def _call(fields: Fields, place: Place, found: Found) -> Task | None:
     function = fields.string(found["call"], "call")
     if function is None:
         return None
-    if function == "http":
-        return read_http(fields, place, found)
+    if function in _CALLS:
+        return _CALLS[function](fields, place, found)
+    arguments = unsupported.CALL_ARGUMENTS.get(function)
+    if arguments is None:
+        return read_function_call(fields, place, found, function)
     if "with" in found:
         pointer, node = found["with"]
-        arguments = unsupported.CALL_ARGUMENTS.get(function)
-        if arguments is not None:
-            fields.members(node, pointer, arguments, what=f"a call of {function}")
-        else:
-            fields.expect(node, pointer, dict, "with")
+        fields.members(node, pointer, arguments, what=f"a call of {function}")
     return UnsupportedTask(**place.common, what=f"call: {function}")
 
 
-def _later(fields: Fields, place: Place, found: Found) -> Task | None:
-    """A task that is known but cannot be run; the tasks inside it are read all the same."""
-    kind = next(kind for kind in unsupported.TASK_MEMBERS if kind in found)
-    pointer, node = found[kind]
-    parts = fields.members(node, pointer, unsupported.TASK_MEMBERS[kind], what=kind)
-    what = kind
-    lists: list[TaskList] = []
-    if kind == "run":
-        what += "".join(f": {process}" for process in unsupported.PROCESSES if process in parts)
-    if "foreach" in found:
-        where, each = found["foreach"]
-        inner = fields.members(each, where, ("item", "at", "do", "output", "export"), what="foreach")
-        scope = place.variables | {
-            fields.name(inner.get("item"), "item", "item"),
-            fields.name(inner.get("at"), "at", "index"),
-        }
-        if "do" in inner:
-            lists.append(read_list(fields, inner["do"][1], child(where, "do"), scope))
-    return UnsupportedTask(**place.common, what=what, lists=tuple(lists))
+def _listen(fields: Fields, place: Place, found: Found) -> Task | None:
+    return read_listen(fields, place, found, read_list)
 
 
 def _try(fields: Fields, place: Place, found: Found) -> Task | None:
@@ -295,15 +280,16 @@ def _try(fields: Fields, place: Place, found: Found) -> Task | None:
 
 
 _Reader = Callable[[Fields, Place, Found], Task | None]
+_CALLS: Mapping[str, _Reader] = {"grpc": read_grpc, "http": read_http, "openapi": read_openapi}
 _READERS: Mapping[str, tuple[tuple[str, ...], _Reader]] = {
     "call": (("call", "with"), _call),
     "do": (("do",), _do),
-    "emit": (("emit",), _later),
+    "emit": (("emit",), read_emit),
     "for": (("for", "while", "do"), _for),
     "fork": (("fork",), _fork),
-    "listen": (("listen",), _later),
+    "listen": (("listen", "foreach"), _listen),
     "raise": (("raise",), _raise),
-    "run": (("run",), _later),
+    "run": (("run",), read_run),
     "set": (("set",), _set),
     "switch": (("switch",), _switch),
     "try": (("try", "catch"), _try),

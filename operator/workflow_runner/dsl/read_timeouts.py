@@ -16,9 +16,15 @@ def read_timeout(fields: Fields, found: tuple[str, Node] | None, scope: Scope) -
         return timeout_definition(fields, found, scope)
     name = node.json
     if name not in fields.timeouts:
-        hint = fields.findings.hint(name, fields.timeouts) or ": define it under use.timeouts"
-        message = f"there is no timeout {name!r}{hint}"
-        fields.findings.error("reference.unknown-timeout", message, pointer, node.position)
+        fields.findings.undefined(
+            "reference.unknown-timeout",
+            "timeout",
+            name,
+            fields.timeouts,
+            pointer,
+            node.position,
+            remedy="define it under use.timeouts",
+        )
         return None
     key = (name, scope)
     if key not in fields.read_timeouts:

@@ -39,7 +39,8 @@ class Expression(Struct, frozen=True, eq=False):
     `source` is the program without its `${ }`. `variables` are the names (without `$`) that it mentions and
     that exist where it stands, sorted; `secrets` are the secrets it needs. `key` is the same for equal
     programs over equal variables. `pointer` is the place of the string that holds it; `position` is where
-    the program begins when `exact`, otherwise where its string begins (several lines, or escapes).
+    the program begins when `exact`, otherwise where its string begins (several lines, or escapes). `otherwise` is the
+    value when it fails: its own text, in loose mode.
     """
 
     source: str
@@ -48,6 +49,7 @@ class Expression(Struct, frozen=True, eq=False):
     pointer: str = ""
     position: Position = NOWHERE
     exact: bool = False
+    otherwise: str | None = None
     key: str = ""
 
     def __post_init__(self) -> None:

@@ -1,23 +1,10 @@
 """The parts of the DSL that this version knows but cannot run: their names, so that typing mistakes in them are
-found and the message can say "not supported yet" rather than "unknown". `read_tasks` uses these tables.
+found and the message can say "not supported yet" rather than "unknown". `read_tasks` uses this table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-TASK_MEMBERS: Mapping[str, tuple[str, ...]] = {
-    "emit": ("event",),
-    "listen": ("to", "read"),
-    "run": ("await", "return", "container", "script", "shell", "workflow"),
-}
-"""The members of the configuration of each task kind that cannot be run."""
-
-BESIDE: Mapping[str, tuple[str, ...]] = {"listen": ("foreach",)}
-"""What may stand beside the kind's own property."""
-
-PROCESSES = ("container", "script", "shell", "workflow")
-"""What a `run` task can run; it names exactly one."""
 
 CALL_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "asyncapi": (

@@ -12,9 +12,9 @@ from typing import Any
 from workflow_runner.dsl.diagnostics import Diagnostic, Findings
 from workflow_runner.dsl.fields import STANDARD_VARIABLES
 from workflow_runner.dsl.loader import load_node, load_text
-from workflow_runner.dsl.model import Schema, Workflow
+from workflow_runner.dsl.model import Schema, TaskList, Workflow
 from workflow_runner.dsl.nodes import escape
-from workflow_runner.dsl.templates import Expression, Position
+from workflow_runner.dsl.templates import Expression, Json, Position
 from workflow_runner.dsl.validation import validate
 from workflow_runner.expressions.programs import InvalidProgram
 from workflow_runner.expressions.programs import check as check_program
@@ -30,16 +30,21 @@ MAX_PATTERNS = 500
 
 
 def read_document(
-    source: str | bytes | Mapping[str, Any], file: str = "<document>", *, check: bool = True
+    source: str | bytes | Mapping[str, Any], file: str = "<document>", *, check: bool = True, runnable: bool = True
 ) -> tuple[Workflow, list[Diagnostic]]:
     """The workflow that a text or an object describes, and the warnings about it.
 
     With `check` false validation, jq's compiler and the schemas are left out, for a document that was accepted
-    before: they are then compiled when they are first used. Raises DocumentErrors with everything that is
+    before: they are then compiled when they are first used. With `runnable` false a document may have parts of
+    the language that this version cannot run: warnings say so. Raises DocumentErrors with everything that is
     wrong, by position, warnings included.
     """
-    findings = Findings(file)
-    workflow = load_text(source, findings) if isinstance(source, str | bytes) else load_node(source, findings)
+    findings = Findings(file, runnable=runnable)
+    loose = _Loose(findings)
+    if isinstance(source, str | bytes):
+        workflow = load_text(source, findings, loose.compiles)
+    else:
+        workflow = load_node(source, findings, loose.compiles)
     if check:
         validate(workflow, findings)
         count = len(workflow.expressions)
@@ -51,6 +56,40 @@ def read_document(
         _check_schemas(workflow, findings)
     findings.raise_errors()
     return workflow, findings.sorted()
+
+
+def read_function(definition: Json, name: str, *, check: bool = True) -> TaskList:
+    """A function that was fetched, as a list of one task; `name` is what it is called by. Raises DocumentErrors.
+
+    It is a document of its own: it has no functions, secrets, … of the document that calls it.
+    """
+    document = {"dsl": "1.0.0", "namespace": "functions", "name": "function", "version": "1.0.0"}
+    workflow, _ = read_document({"document": document, "do": [{name: definition}]}, name, check=check)
+    return workflow.do
+
+
+class _Loose:
+    """Which strings are expressions in loose mode. Only as many are tried as a document may have expressions."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._tried: dict[str, bool] = {}
+
+    def compiles(self, expression: Expression) -> bool:
+        """Whether jq takes it."""
+        known = self._tried.get(expression.key)
+        if known is None:
+            if len(self._tried) >= MAX_EXPRESSIONS:
+                message = f"in loose mode every string may be an expression, and at most {MAX_EXPRESSIONS:,} are compiled"
+                self._findings.error("document.too-many-expressions", message, "")
+                return False
+            try:
+                check_program(expression)
+                known = True
+            except InvalidProgram:
+                known = False
+            self._tried[expression.key] = known
+        return known
 
 
 def _check_schemas(workflow: Workflow, findings: Findings) -> None:
@@ -87,11 +126,11 @@ def _compile(expression: Expression, findings: Findings) -> None:
             message = f"jq cannot compile this expression: {error}"
             findings.error("expression.invalid", message, expression.pointer, position)
         else:
-            message = f"${undefined[1]} is not available here{_hint(undefined[1], findings)}"
-            findings.error("expression.unknown-variable", message, expression.pointer, position)
+            message, hint = f"${undefined[1]} is not available here", _hint(undefined[1], findings)
+            findings.error("expression.unknown-variable", message, expression.pointer, position, hint=hint)
 
 
 def _hint(name: str, findings: Findings) -> str:
     if name in STANDARD_VARIABLES:
-        return ": see docs/language.md for what is available where"
-    return findings.hint(name, STANDARD_VARIABLES) or ": a loop or a catch around it, or `as`, would have to define it"
+        return "see docs/language.md for what is available where"
+    return findings.suggestion(name, STANDARD_VARIABLES) or "a loop or a catch around it, or `as`, would have to define it"

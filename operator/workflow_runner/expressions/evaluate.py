@@ -48,6 +48,8 @@ async def evaluate(template: Template, data: Json, variables: Mapping[str, Json]
                 return payload.value
             return await defer(JqRequest(program.text, payload))
         except (EvaluationFailed, InvalidProgram) as error:
+            if template.otherwise is not None:
+                return template.otherwise
             raise _fault(template, str(error)) from error
     if isinstance(template, ObjectTemplate):
         return {key: await evaluate(part, data, variables, defer) for key, part in template.items}
@@ -67,6 +69,8 @@ def evaluate_here(template: Template, data: Json, variables: Mapping[str, Json])
         try:
             answer = _answer_or_payload(template, program, data, variables)
         except (EvaluationFailed, InvalidProgram) as error:
+            if template.otherwise is not None:
+                return template.otherwise
             raise _fault(template, str(error)) from error
         if isinstance(answer, _Answer):
             return answer.value
@@ -119,8 +123,9 @@ def _require_secrets(expression: Expression, variables: Mapping[str, Json]) -> N
 
 
 def _fault(expression: Expression, said: str) -> WorkflowFault:
-    if "secrets" in expression.variables:
-        said = "the evaluation failed; why is not told, since the expression uses $secrets"
+    secret = next((name for name in ("secrets", "authorization") if name in expression.variables), None)
+    if secret is not None:
+        said = f"the evaluation failed; why is not told, since the expression uses ${secret}"
     source = " ".join(expression.source.split())
     return WorkflowFault(Problem.standard(EXPRESSION, f"${{ {_short(source)} }}: {_short(said)}"))
 

@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from workflow_runner.calls import Calls
 from workflow_runner.dsl.templates import Json
 from workflow_runner.expressions.evaluate import JqRequest
 from workflow_runner.expressions.schemas import SchemaRequest
+from workflow_runner.hosts.elsewhere import Elsewhere, HostOptions, Start
+from workflow_runner.hosts.event_bus import CloudEvent, EventBus
 from workflow_runner.hosts.hold import Hold
 from workflow_runner.hosts.jq_worker import JqWorker
+from workflow_runner.interpreter.authentication import resolved
 from workflow_runner.interpreter.effects import Call
 from workflow_runner.interpreter.events import Event
 from workflow_runner.interpreter.frames import WorkflowFrame
+from workflow_runner.interpreter.subscriptions import Subscription
+
+if TYPE_CHECKING:
+    from workflow_runner.calls.addresses import AddressRules
 
 _T = TypeVar("_T")
 _CHANCE = random.SystemRandom()
@@ -35,11 +43,21 @@ class LocalEffects:
         report: Callable[[Event], None],
         checkpointed: Callable[[WorkflowFrame], Awaitable[None]] | None = None,
         before_effect: Callable[[], Awaitable[None]] | None = None,
+        *,
+        secrets: Mapping[str, Json] | None = None,
+        addresses: AddressRules | None = None,
+        bus: EventBus | None = None,
+        options: HostOptions | None = None,
+        start: Start | None = None,
     ) -> None:
         self._hold = hold
+        self._bus = bus or EventBus()
         self._checkpointed = checkpointed
         self._before_effect = before_effect
-        self._calls = Calls()
+        self._secrets = secrets or {}
+        options = options or HostOptions()
+        self._calls = Calls(addresses, options.processes)
+        self._elsewhere = Elsewhere(self._calls, options, start)
         self._worker = JqWorker()
         self._breathe_at = 0.0
         self.report = report
@@ -55,6 +73,25 @@ class LocalEffects:
     def random(self) -> float:
         """A number in [0, 1)."""
         return _CHANCE.random()
+
+    def uuid(self) -> str:
+        """Drawn."""
+        return str(uuid.uuid4())
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Listen on the bus."""
+        self._bus.subscribe(subscription)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Listen no more."""
+        self._bus.unsubscribe(subscription)
+
+    async def arrival(self, subscription: Subscription) -> None:
+        """Return when there is an event, and not while the run is held."""
+        if self._before_effect is not None:
+            await self._before_effect()
+        while not subscription.waiting or self._hold.asked:
+            await self._hold.wait_for(self._bus.arrived(subscription))
 
     async def checkpoint(self, frame: WorkflowFrame) -> None:
         """Stand still while paused; now and then let others use the event loop."""
@@ -118,14 +155,43 @@ class LocalEffects:
         """Carry out a call in this process."""
         if self._before_effect is not None:
             await self._before_effect()
-        return await self._calls.call(request.protocol, request.arguments, idempotency_key=request.idempotency_key)
+        if request.protocol == "emit":
+            await self._bus.emit(cast("CloudEvent", request.arguments["event"]))
+            return None
+        if request.protocol == "function":
+            return await self._elsewhere.function(request.arguments, await self._resolved(request.authentication))
+        if request.protocol == "workflow":
+            return await self._elsewhere.workflow(request.arguments, request.idempotency_key)
+        return await self._calls.call(
+            request.protocol,
+            request.arguments,
+            idempotency_key=request.idempotency_key,
+            authentication=await self._resolved(request.authentication),
+            resource_authentication=await self._resolved(request.resource_authentication),
+        )
+
+    async def _resolved(self, policy: Mapping[str, Json] | None) -> Mapping[str, Json] | None:
+        return None if policy is None else await resolved(policy, self._secrets, self.evaluate)
 
     async def evaluate(self, request: JqRequest | SchemaRequest) -> Json:
         """Run a program or a schema in a child process that can be killed."""
         return await self._worker.evaluate(request)
 
+    def pause(self, reason: str) -> None:
+        """Hold what nobody waits for, too."""
+        self._elsewhere.pause(reason)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._elsewhere.resume()
+
+    async def linger(self) -> None:
+        """Wait for what nobody waited for, a little."""
+        await self._elsewhere.linger()
+
     async def close(self) -> None:
-        """Close connections and end the child process."""
+        """Close connections and end the child process, and what nobody waited for."""
+        await self._elsewhere.close()
         await self._calls.close()
         await self._worker.aclose()
 

@@ -18,6 +18,9 @@ from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import ErrorDeta
 LARGEST_OUTPUT = 4096
 """The most bytes of JSON that an output may have to travel in an event."""
 
+DEEPEST_OUTPUT = 16
+"""The most levels that it may have: each takes three of Protocol Buffers', which read a message of at most 100."""
+
 _SENTENCES = {
     EventType.WORKFLOW_STARTED: "the workflow has started",
     EventType.WORKFLOW_VALIDATING: "the document is being checked",
@@ -33,11 +36,13 @@ _SENTENCES = {
     EventType.TASK_RETRIED: "task {} will be tried again",
     EventType.TASK_SKIPPED: "task {} was skipped: its condition does not hold",
     EventType.TASK_CANCELLED: "task {} was cancelled: its fork was decided without it",
+    EventType.CORRELATION_STARTED: "task {} listens for events",
+    EventType.CORRELATION_COMPLETED: "task {} has the events that it listened for",
 }
 
 
 def to_proto(event: Event, *, execution_id: str, workflow_name: str, attempt: int, sequence: int) -> WorkflowProgressEvent:
-    """The message for an event. `attempt` and `sequence` count from 1; a large output is left out."""
+    """The message for an event. `attempt` and `sequence` count from 1; a large or deep output is left out."""
     message = WorkflowProgressEvent(
         workflow_execution_id=execution_id,
         event_type=event.type.value,
@@ -54,7 +59,7 @@ def to_proto(event: Event, *, execution_id: str, workflow_name: str, attempt: in
     )
     if event.error is not None:
         message.error.CopyFrom(error_details(event.error, code=event.code))
-    if event.type is EventType.WORKFLOW_COMPLETED and fits(event.output, LARGEST_OUTPUT):
+    if event.type is EventType.WORKFLOW_COMPLETED and fits(event.output, LARGEST_OUTPUT) and _shallow(event.output):
         _put(event.output, message.output)
     return message
 
@@ -105,6 +110,14 @@ def fits(value: Json, size: int) -> bool:
         if length > size:
             return False
     return True
+
+
+def _shallow(value: Json, levels: int = DEEPEST_OUTPUT) -> bool:
+    """Whether a value has at most so many levels of arrays and objects."""
+    if not isinstance(value, dict | list):
+        return True
+    parts = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_shallow(part, levels - 1) for part in parts)
 
 
 def _sentence(event: Event) -> str:

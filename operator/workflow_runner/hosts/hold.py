@@ -111,6 +111,18 @@ class Hold:
             return
         await self.stand()
 
+    async def wait_for(self, happened: asyncio.Event) -> None:
+        """Wait until something has happened, or until a pause is over that came before: whichever is first."""
+        if happened.is_set() and not self.asked:
+            return
+        waits = [asyncio.ensure_future(each.wait()) for each in (happened, self._asked)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        await self.stand()
+
     async def within(self, until: datetime, work: Coroutine[Any, Any, _T]) -> _T:
         """Await `work` until the run's clock says `until`; then cancel it and raise DeadlinePassed."""
         if self._left(until) <= 0:

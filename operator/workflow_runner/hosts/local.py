@@ -11,22 +11,28 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from workflow_runner import __version__
-from workflow_runner.dsl.model import Workflow
-from workflow_runner.dsl.problems import RUNTIME, VALIDATION, Problem
+from workflow_runner.dsl.model import DocumentInfo, Workflow
+from workflow_runner.dsl.problems import CONFIGURATION, RUNTIME, VALIDATION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import Internal, InvalidDocument, WorkflowRunnerError
 from workflow_runner.expressions.documents import read_document
 from workflow_runner.hosts.effects import LocalEffects
+from workflow_runner.hosts.elsewhere import HostOptions
+from workflow_runner.hosts.event_bus import EventBus
 from workflow_runner.hosts.hold import Hold
 from workflow_runner.interpreter.events import Event, EventType, TaskCounts
 from workflow_runner.interpreter.frames import WorkflowFrame
 from workflow_runner.interpreter.interpret import interpret
 from workflow_runner.interpreter.outcome import Cancelled, Outcome
+from workflow_runner.interpreter.tasks.call_function import MOST_NESTED
+
+if TYPE_CHECKING:
+    from workflow_runner.calls.addresses import AddressRules
 
 _logger = logging.getLogger(__name__)
 
@@ -53,7 +59,9 @@ class LocalRun:
     has just taken effect, before it is told: the moment to write the state down. `before_effect` is
     awaited before each call and each wait, when the state holds what they are made from. What these
     raise is a bug of the host. `timeout` limits the run besides the document's own time limits (the shorter one
-    wins), measured from the run's start, paused time excluded; a run that goes on keeps its first one.
+    wins), measured from the run's start, paused time excluded; a run that goes on keeps its first one. `addresses` says
+    where calls may go, `options` what there is besides the document; `depth` counts the runs that led to
+    this one. Runs that share a `bus` hear one another's events; without one a run hears its own.
     """
 
     def __init__(
@@ -69,6 +77,10 @@ class LocalRun:
         checkpointed: Callable[[WorkflowFrame], Awaitable[None]] | None = None,
         before_effect: Callable[[], Awaitable[None]] | None = None,
         timeout: timedelta | None = None,
+        addresses: AddressRules | None = None,
+        bus: EventBus | None = None,
+        options: HostOptions | None = None,
+        depth: int = 0,
     ) -> None:
         self._workflow = workflow
         self._continued = start_from is not None
@@ -78,7 +90,19 @@ class LocalRun:
         self._report = report
         self._frame = start_from or WorkflowFrame(raw_input=input_, started_at=datetime.now(UTC), time_limit=timeout)
         self._hold = Hold(self._tell, self._frame, checkpointed)
-        self._effects = LocalEffects(self._hold, self._take, checkpointed, before_effect)
+        self._addresses, self._bus, self._options, self._depth = addresses, bus, options, depth
+        self._lingering: asyncio.Task[None] | None = None
+        self._effects = LocalEffects(
+            self._hold,
+            self._take,
+            checkpointed,
+            before_effect,
+            secrets=secrets,
+            addresses=addresses,
+            bus=bus,
+            options=options,
+            start=self._detached,
+        )
         self._task: asyncio.Task[None] | None = None
         # Once the end is told it stands, also when a cancel comes before the task has wound up.
         self._outcome: Outcome | None = None
@@ -106,6 +130,11 @@ class LocalRun:
         return self._workflow.document.name if isinstance(self._workflow, Workflow) else ""
 
     @property
+    def document(self) -> DocumentInfo | None:
+        """What the document says of itself; None until it is read."""
+        return self._workflow.document if isinstance(self._workflow, Workflow) else None
+
+    @property
     def frame(self) -> WorkflowFrame:
         """The state of the run; between two awaits it is whole and may be written down."""
         return self._frame
@@ -113,10 +142,12 @@ class LocalRun:
     def pause(self, reason: str = "") -> None:
         """Hold before the next task, or inside a running wait; a running call finishes first."""
         self._hold.ask(reason)
+        self._effects.pause(reason)
 
     def resume(self) -> None:
         """Go on after a pause."""
         self._hold.release()
+        self._effects.resume()
 
     def cancel(self, reason: str = "") -> None:
         """Stop at once, paused or not: running calls are broken off and no handler of the document runs.
@@ -127,6 +158,8 @@ class LocalRun:
             self._cancel_reason = reason
             if self._task is not None:
                 self._task.cancel()
+            if self._lingering is not None:
+                self._lingering.cancel()
 
     async def run(self) -> Outcome:
         """Read the document where that is still to be done, run it, and tell how it ended.
@@ -140,6 +173,7 @@ class LocalRun:
             self._task.cancel()
         try:
             await asyncio.wait([self._task])
+            await self._linger()
         finally:
             # Only does something when our own caller was cancelled: then the run must not go on alone.
             self._task.cancel()
@@ -153,6 +187,33 @@ class LocalRun:
             self._tell(EventType.WORKFLOW_CANCELLED, reason)
             self._outcome = Cancelled(reason)
         return self._outcome
+
+    async def _linger(self) -> None:
+        """A run that ended by itself gives what it started without waiting for it some time to end, too."""
+        if self._outcome is not None and self._cancel_reason is None:
+            self._lingering = asyncio.create_task(self._effects.linger())
+            try:
+                await asyncio.wait([self._lingering])
+            finally:
+                self._lingering.cancel()
+
+    def _detached(self, definition: Mapping[str, Json], input_: Json, execution_id: str) -> LocalRun:
+        """A run that this one starts and does not wait for. What it tells nobody hears."""
+        if self._depth >= MOST_NESTED:
+            detail = f"the workflow is not run: it is the {MOST_NESTED}th that one started without waiting for it"
+            raise WorkflowFault(Problem.standard(CONFIGURATION, detail))
+        return LocalRun(
+            Source(definition, "<workflow>", check=False),
+            input_,
+            execution_id=execution_id,
+            run_id=self._run_id,
+            secrets=self._secrets,
+            report=_unheard,
+            addresses=self._addresses,
+            bus=self._bus,
+            options=self._options,
+            depth=self._depth + 1,
+        )
 
     async def _story(self) -> None:
         try:
@@ -210,6 +271,10 @@ class LocalRun:
             if not self._listener_failed:
                 self._listener_failed = True
                 _logger.exception("a listener failed at a %s event; the run goes on, later failures are not logged", event.type)
+
+
+def _unheard(_event: Event) -> None:
+    """For runs that nobody follows."""
 
 
 async def run_document(

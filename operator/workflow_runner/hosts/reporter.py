@@ -23,7 +23,9 @@ from msgspec import Struct
 from workflow_runner import telemetry
 from workflow_runner.hosts.buffer import SKIPPED, SUPERSEDED, Buffer, Kept
 from workflow_runner.hosts.dialling import Dialling
+from workflow_runner.hosts.event_bus import EventBus
 from workflow_runner.hosts.events import fits, to_proto
+from workflow_runner.hosts.sink_events import SinkEvents
 from workflow_runner.interpreter.events import Event, EventType, TaskCounts
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2
@@ -56,6 +58,7 @@ _STATES = {
     sink_pb2.WatchResponse.DESIRED_STATE_PAUSE: "Pause",
     sink_pb2.WatchResponse.DESIRED_STATE_CANCEL: "Cancel",
 }
+_NO_NEWS = frozenset({EventType.CORRELATION_STARTED, EventType.CORRELATION_COMPLETED})
 _BATCHED = SUPERSEDED | {EventType.TASK_FAILED}
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_time_ms", 20_000),
@@ -98,11 +101,13 @@ class Reporter:
         max_buffered: int = 1000,
         batch_seconds: float = BATCH_SECONDS,
         goes_on_from: Kept | None = None,
+        bus: EventBus | None = None,
     ) -> None:
         """`endpoint` is HOST:PORT, spoken to over TLS with `ca_pem` as the only root. The token file is read again
         at every dial. `on_desired_state` is called in the event loop for every state that differs from the one
         before; `counts` gives the totals as of now. `goes_on_from` is what an earlier pod of this attempt kept: it is
-        sent again, and the operator hears that this pod goes on."""
+        sent again, and the operator hears that this pod goes on. To the `bus` come the events that the operator has for
+        the run."""
         self._run = sink_pb2.Run(
             execution_uid=execution_uid, execution_id=execution_id, attempt=attempt, continued=goes_on_from is not None
         )
@@ -126,10 +131,17 @@ class Reporter:
         self._channel: grpc.aio.Channel = grpc.aio.secure_channel(endpoint, credentials, options=_OPTIONS)
         self._dial_progress = Dialling("reporting", endpoint)
         self._dial_watch = Dialling("listening", endpoint)
+        self._dial_events = Dialling("hearing events", endpoint)
+        self._events = None if bus is None else SinkEvents(bus, self._run)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def report(self, event: Event) -> None:
-        """Take an event for the operator; numbered from 1. Never waits, never fails; costs a microsecond or two."""
+        """Take an event for the operator; numbered from 1. Never waits, never fails; costs a microsecond or two.
+
+        That a task listens is no news for it.
+        """
+        if event.type in _NO_NEWS:
+            return
         self._buffer.add(event)
         if event.type not in _BATCHED or self._buffer.unsent >= BATCH_EVENTS:
             self._wake.set()
@@ -168,6 +180,8 @@ class Reporter:
             asyncio.create_task(self._dial_progress.again_and_again(self._progress)),
             asyncio.create_task(self._dial_watch.again_and_again(self._watch)),
         ]
+        if self._events is not None:
+            self._tasks.append(asyncio.create_task(self._dial_events.again_and_again(self._hear_events)))
 
     async def first_desired_state(self, timeout: float) -> DesiredState | None:  # noqa: ASYNC109 - None is an answer
         """The first thing that the operator says, or None when it says nothing within `timeout` seconds."""
@@ -182,7 +196,7 @@ class Reporter:
 
     async def close(self) -> None:
         """Hang up. Events that were not taken are lost; `finish` first."""
-        self._leaving = self._dial_progress.leaving = self._dial_watch.leaving = True
+        self._leaving = self._dial_progress.leaving = self._dial_watch.leaving = self._dial_events.leaving = True
         self._wake.set()
         if self._timer is not None:
             self._timer.cancel()
@@ -318,6 +332,12 @@ class Reporter:
                 self._hear(response)
         finally:
             call.cancel()
+
+    async def _hear_events(self) -> None:
+        """One Listen stream, from its dial to its end; there is none before the run listens."""
+        assert self._events is not None  # noqa: S101 - else it is not dialled
+        await self._events.wanted()
+        await self._events.stream(self._channel, self._metadata(), _lifetime(), self._dial_events.works)
 
     def _hear(self, response: sink_pb2.WatchResponse) -> None:
         self._dial_watch.works()

@@ -15,6 +15,8 @@ _BY_THE_WAY = frozenset(
     {
         EventType.WORKFLOW_VALIDATING,
         EventType.WORKFLOW_VALIDATED,
+        EventType.CORRELATION_STARTED,
+        EventType.CORRELATION_COMPLETED,
         EventType.TASK_STARTED,
         EventType.TASK_COMPLETED,
         EventType.TASK_SKIPPED,

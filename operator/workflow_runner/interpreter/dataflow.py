@@ -9,19 +9,44 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from workflow_runner.dsl.durations import duration_from_json
 from workflow_runner.dsl.model import Duration, Task
 from workflow_runner.dsl.problems import EXPRESSION, Problem, WorkflowFault
-from workflow_runner.dsl.templates import Expression, Json, Template
+from workflow_runner.dsl.templates import ArrayTemplate, Expression, Json, ObjectTemplate, Template
 from workflow_runner.expressions.evaluate import evaluate, truthy
-from workflow_runner.interpreter.frames import Branch, TaskFrame, WorkflowFrame
+from workflow_runner.interpreter.frames import Branch, Function, TaskFrame, WorkflowFrame
 from workflow_runner.interpreter.moments import descriptor
 from workflow_runner.interpreter.run import Run
 
 NO_NAMES: Mapping[str, Json] = MappingProxyType({})
 _ARGUMENTS = ("context", "input", "output", "workflow", "runtime", "secrets", "task", "authorization")
+
+
+Holder: TypeAlias = WorkflowFrame | Branch | Function
+"""What has the `$context` of the tasks inside it."""
+
+
+class Inside(NamedTuple):
+    """Tasks that are not defined where they run: those of a function, an extension or another workflow.
+
+    Their references begin with `definition` in the document and with `reference` in frames and events, so that each
+    place from which they are run has its own. `instance` is what the errors in them have as theirs; None: their own
+    pointers. `depth` counts how many such things are around them, itself included. `extended` says whether extensions
+    apply, `trusted` whether they may see secrets: what was fetched may not.
+    """
+
+    definition: str
+    reference: str
+    instance: str | None
+    depth: int
+    extended: bool = True
+    trusted: bool = True
+
+    def reference_of(self, task: Task) -> str:
+        """The task's reference in frames and events."""
+        return self.reference + task.reference[len(self.definition) :]
 
 
 class Place(NamedTuple):
@@ -30,10 +55,11 @@ class Place(NamedTuple):
     `names` are the variables of loops and handlers around the list, by name without `$`.
     """
 
-    holder: WorkflowFrame | Branch
+    holder: Holder
     iteration: str = ""
     visits: tuple[int, ...] = ()
     names: Mapping[str, Json] = NO_NAMES
+    inside: Inside | None = None
 
 
 class Scope(Mapping[str, Json]):
@@ -43,7 +69,7 @@ class Scope(Mapping[str, Json]):
     (`$output` before there is one) is null there.
     """
 
-    __slots__ = ("_frame", "_names", "_output", "_run", "_task", "holder")
+    __slots__ = ("_authorization", "_frame", "_names", "_output", "_run", "_task", "holder", "inside")
 
     def __init__(
         self,
@@ -52,10 +78,14 @@ class Scope(Mapping[str, Json]):
         frame: TaskFrame | None = None,
         names: Mapping[str, Json] = NO_NAMES,
         output: Json = None,
-        holder: WorkflowFrame | Branch | None = None,
+        holder: Holder | None = None,
+        authorization: Json = None,
+        inside: Inside | None = None,
     ) -> None:
         self._run = run
+        self._authorization = authorization
         self.holder = holder or run.frame
+        self.inside = inside
         self._task = task
         self._frame = frame
         self._names = names
@@ -77,11 +107,11 @@ class Scope(Mapping[str, Json]):
             case "runtime":
                 return self._run.runtime
             case "secrets":
-                return self._run.secrets
+                return self._run.secrets if self.inside is None or self.inside.trusted else {}
             case "task":
-                return self._descriptor()
+                return self.descriptor()
             case "authorization":
-                return None  # what calls are authorized with; they take no authentication yet
+                return self._authorization
             case _:
                 raise KeyError(name)
 
@@ -95,23 +125,45 @@ class Scope(Mapping[str, Json]):
         """Where a list inside this task stands; `index` is the pass of this task's loop."""
         frame = self._frame
         if frame is None:
-            return Place(self.holder)
+            return Place(self.holder, inside=self.inside)
         iteration = frame.iteration
         if index is not None:
             iteration = f"{iteration}.{index}" if iteration else str(index)
-        return Place(self.holder, iteration, frame.visits, {**self._names, **names} if names else self._names)
+        names = {**self._names, **names} if names else self._names
+        return Place(self.holder, iteration, frame.visits, names, self.inside)
+
+    def place_inside(self, inside: Inside, names: Mapping[str, Json] = NO_NAMES, holder: Holder | None = None) -> Place:
+        """Where a list that is defined elsewhere stands inside this task: it sees `names` and no others."""
+        frame = self._frame
+        assert frame is not None  # noqa: S101 - only tasks have such lists
+        return Place(holder or self.holder, frame.iteration, frame.visits, names, inside)
+
+    @property
+    def instance(self) -> str | None:
+        """What an error of this task has as its `instance`, unless its author says otherwise."""
+        if self.inside is not None and self.inside.instance is not None:
+            return self.inside.instance
+        return None if self._task is None else self._task.reference
 
     def with_names(self, names: Mapping[str, Json]) -> Scope:
         """The same scope with more names, such as a loop's variables in its `while`."""
-        return Scope(self._run, self._task, self._frame, {**self._names, **names}, self._output, self.holder)
+        names = {**self._names, **names}
+        return Scope(self._run, self._task, self._frame, names, self._output, self.holder, self._authorization, self.inside)
 
     def with_output(self, output: Json) -> Scope:
         """The same scope where `$output`, the task's transformed output, is known."""
-        return Scope(self._run, self._task, self._frame, self._names, output, self.holder)
+        return Scope(self._run, self._task, self._frame, self._names, output, self.holder, self._authorization, self.inside)
+
+    def with_authorization(self, authorization: Json) -> Scope:
+        """The same scope where `$authorization` is known."""
+        return Scope(self._run, self._task, self._frame, self._names, self._output, self.holder, authorization, self.inside)
 
     async def template(self, template: Template, data: Json) -> Json:
         """Evaluate a template over `data`; what comes out is never evaluated again. Raises WorkflowFault."""
-        return await evaluate(template, data, self, self._run.effects.evaluate)
+        value = await evaluate(template, data, self, self._run.effects.evaluate)
+        if isinstance(template, ObjectTemplate | ArrayTemplate):
+            self._run.sizes.check(value, "what is put together here")
+        return value
 
     async def condition(self, expression: Expression, data: Json) -> bool:
         """Whether a condition holds: everything but false and null does. Raises WorkflowFault."""
@@ -127,14 +179,14 @@ class Scope(Mapping[str, Json]):
         except ValueError as error:
             raise WorkflowFault(Problem.standard(EXPRESSION, f"`{duration.source}` gave no duration: {error}")) from error
 
-    def _descriptor(self) -> Json:
+    def descriptor(self) -> dict[str, Json] | None:
         """`$task` (dsl.md, "Task Descriptor"); its input and output are those before any transformation."""
         task, frame = self._task, self._frame
         if task is None or frame is None:
             return None
         return {
             "name": task.name,
-            "reference": task.reference,
+            "reference": frame.reference,
             "definition": task.definition,
             "input": frame.raw_input,
             "output": frame.output,

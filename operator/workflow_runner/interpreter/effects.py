@@ -18,6 +18,7 @@ from workflow_runner.expressions.evaluate import JqRequest
 from workflow_runner.expressions.schemas import SchemaRequest
 from workflow_runner.interpreter.events import Event
 from workflow_runner.interpreter.frames import WorkflowFrame
+from workflow_runner.interpreter.subscriptions import Subscription
 
 _T = TypeVar("_T")
 
@@ -28,12 +29,23 @@ class Call(Struct, frozen=True):
     `protocol` is the language's name for it ("http"); `arguments` are the task's `with`, evaluated and
     completed (calls/<protocol>.py says which there are). `idempotency_key` is the same whenever this
     visit of this task is tried again, by a retry, a replay or a continued run.
+
+    `authentication` is the policy for it, as `interpreter.authentication.carried` writes it: no value of a secret is in
+    it, only names. The host that carries the call out puts them in (`authentication.resolved`), at the last moment.
+    It is no part of `arguments`, so that nothing that shows or records those shows it. `resource_authentication` is
+    likewise the policy for getting the document (OpenAPI, proto) that the call needs first.
     """
 
     protocol: str
     arguments: Mapping[str, Json]
     idempotency_key: str
     reference: str
+    authentication: Mapping[str, Json] | None = None
+    resource_authentication: Mapping[str, Json] | None = None
+
+    def __repr__(self) -> str:
+        """Without the policies: a document may have credentials in them as plain text."""
+        return f"Call({self.protocol!r}, {self.arguments!r}, {self.idempotency_key!r}, {self.reference!r})"
 
 
 class DeadlinePassed(Exception):
@@ -55,6 +67,26 @@ class Effects(Protocol):
         """A number in [0, 1), for jitter."""
         ...
 
+    def uuid(self) -> str:
+        """A name that nothing else has."""
+        ...
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """From now on put the CloudEvents that arrive and are wanted into the subscription's queue, oldest first.
+
+        The queue is part of the state: a run that goes on subscribes again with what was in it. Which of them it
+        consumes the interpreter decides. The host bounds the queue.
+        """
+        ...
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """No more events for it."""
+        ...
+
+    async def arrival(self, subscription: Subscription) -> None:
+        """Return when there is an event in the subscription's queue, which was empty. Pause bites here."""
+        ...
+
     def report(self, event: Event) -> None:
         """Take an event; must be quick and must not raise."""
         ...
@@ -73,7 +105,8 @@ class Effects(Protocol):
     async def within(self, until: datetime, work: Coroutine[Any, Any, _T]) -> _T:
         """Await `work`; when the run's clock says `until`, cancel it, and once it has ended raise DeadlinePassed.
 
-        Work that ended by itself was in time. After `until` it is not begun.
+        Work that ended by itself was in time. After `until` it is not begun. Between the end of the work and what
+        follows it no other branch has a turn: a state written down there would have the end without what follows.
         """
         ...
 

@@ -27,6 +27,8 @@ class EventType(StrEnum):
     WORKFLOW_COMPLETED = "workflow_completed"
     WORKFLOW_FAILED = "workflow_failed"
     WORKFLOW_CANCELLED = "workflow_cancelled"
+    CORRELATION_STARTED = "workflow_correlation_started"
+    CORRELATION_COMPLETED = "workflow_correlation_completed"
     TASK_STARTED = "task_started"
     TASK_COMPLETED = "task_completed"
     TASK_FAILED = "task_failed"
@@ -44,6 +46,8 @@ STATUSES: dict[EventType, str] = {
     EventType.WORKFLOW_COMPLETED: "completed",
     EventType.WORKFLOW_FAILED: "failed",
     EventType.WORKFLOW_CANCELLED: "cancelled",
+    EventType.CORRELATION_STARTED: "running",
+    EventType.CORRELATION_COMPLETED: "running",
     EventType.TASK_STARTED: "running",
     EventType.TASK_COMPLETED: "completed",
     EventType.TASK_FAILED: "failed",
@@ -58,7 +62,8 @@ class Event(Struct):
 
     `reference` is the task's JSON pointer and `iteration` the pass of the enclosing loops, outermost
     first ("4.0"); both are empty for events of the whole workflow. `progress` is the share of the
-    root tasks that are done, 0 to 100, and never falls. `output` is set on workflow_completed only,
+    root tasks that are done, 0 to 100, and never falls. `output` is set on workflow_completed only (and on
+    workflow_correlation_completed, where it is the values of the correlations by name),
     `error` on workflow_failed, task_failed and task_retried, `code` beside it when the document was refused or
     this project failed. Treat it as immutable (freezing it
     would double the cost of making one).

@@ -1,6 +1,6 @@
 """Frames as JSON and back, for hosts that write a run down.
 
-Version 2 is `{"version": 2, "frame": …, "values": […]}` (1 had no forks and no time limits). Data is in `values`,
+Version 3 is `{"version": 3, "frame": …, "values": […]}` (1 had no forks and no time limits, 2 no events). Data is in `values`,
 each shared value once, and frames point into it by index: a value that ten nested tasks hold is written once.
 """
 
@@ -18,16 +18,22 @@ from workflow_runner.interpreter.events import TaskCounts
 from workflow_runner.interpreter.frames import (
     Attempts,
     Branch,
+    Child,
+    Emit,
+    Extending,
     Fork,
+    Function,
+    Listen,
     ListFrame,
     Loop,
+    Pass,
     TaskFrame,
     TaskState,
     Wait,
     WorkflowFrame,
 )
 
-VERSION = 2
+VERSION = 3
 _T = TypeVar("_T")
 
 
@@ -79,6 +85,7 @@ class _Writer:
             "progress": frame.progress,
             "counts": asdict(frame.counts),
             "deadline": _moment(frame.deadline),
+            "functions": {address: self.value(definition) for address, definition in frame.functions.items()},
             "timeLimit": None if frame.time_limit is None else frame.time_limit.total_seconds(),
             "paused": frame.paused.total_seconds(),
             "pausedSince": _moment(frame.paused_since),
@@ -109,6 +116,7 @@ class _Writer:
             "output": self.value(frame.output),
             "then": frame.then,
             "deadline": _moment(frame.deadline),
+            "extending": None if frame.extending is None else self.extending(frame.extending),
         }
 
     def state(self, state: TaskState | None) -> Json:
@@ -145,6 +153,51 @@ class _Writer:
                     "context": self.value(state.context),
                     "decided": state.decided,
                 }
+            case Emit():
+                return {"kind": "emit", "event": self.value(state.event)}
+            case Listen():
+                return self.listen(state)
+            case Function():
+                return {
+                    "kind": "function",
+                    "tasks": self.task_list(state.tasks),
+                    "address": state.address,
+                    "context": self.value(state.context),
+                }
+            case Child():
+                return {
+                    "kind": "child",
+                    "definition": self.value(state.definition),
+                    "frame": self.workflow(state.frame),
+                    "began": state.began.isoformat(),
+                }
+
+    def extending(self, state: Extending) -> dict[str, Json]:
+        return {"number": state.number, "applied": list(state.applied), "tasks": self.task_list(state.tasks)}
+
+    def listen(self, state: Listen) -> dict[str, Json]:
+        return {
+            "kind": "listen",
+            # These lists grow in place, so they are copied.
+            "waiting": [self.value(event) for event in state.waiting],
+            "consumed": [self.value(item) for item in state.consumed],
+            "matched": list(state.matched),
+            "ended": list(state.ended),
+            "keys": self.value(state.keys),
+            "size": state.size,
+            "count": state.count,
+            "turn": None if state.turn is None else self.turn(state.turn),
+            "asked": state.asked,
+            "over": state.over,
+        }
+
+    def turn(self, turn: Pass) -> dict[str, Json]:
+        return {
+            "item": self.value(turn.item),
+            "body": self.task_list(turn.body),
+            "output": self.value(turn.output),
+            "left": turn.left,
+        }
 
     def branch(self, branch: Branch) -> dict[str, Json]:
         return {
@@ -173,6 +226,7 @@ class _Reader:
             progress=tree["progress"],
             counts=TaskCounts(**tree["counts"]),
             deadline=_optional(datetime.fromisoformat, tree["deadline"]),
+            functions={address: self.values[index] for address, index in tree["functions"].items()},
             time_limit=_optional(_seconds, tree["timeLimit"]),
             paused=_seconds(tree["paused"]),
             paused_since=_optional(datetime.fromisoformat, tree["pausedSince"]),
@@ -200,6 +254,7 @@ class _Reader:
             output=self.values[tree["output"]],
             then=tree["then"],
             deadline=_optional(datetime.fromisoformat, tree["deadline"]),
+            extending=_optional(self.extending, tree["extending"]),
         )
 
     def state(self, tree: Any) -> TaskState:
@@ -226,8 +281,55 @@ class _Reader:
                     context=self.values[tree["context"]],
                     decided=tree["decided"],
                 )
+            case "emit":
+                return Emit(event=self.object(tree["event"], "an event"))
+            case "listen":
+                return self.listen(tree)
+            case "function":
+                return Function(
+                    tasks=self.task_list(tree["tasks"]),
+                    address=tree["address"],
+                    context=self.values[tree["context"]],
+                )
+            case "child":
+                return Child(
+                    definition=self.object(tree["definition"], "a document"),
+                    frame=self.workflow(tree["frame"]),
+                    began=datetime.fromisoformat(tree["began"]),
+                )
             case kind:
                 raise ValueError(f"unknown kind of state {kind!r}")
+
+    def extending(self, tree: Any) -> Extending:
+        return Extending(number=tree["number"], applied=list(tree["applied"]), tasks=_optional(self.task_list, tree["tasks"]))
+
+    def listen(self, tree: Any) -> Listen:
+        return Listen(
+            waiting=[self.values[index] for index in tree["waiting"]],
+            consumed=[self.values[index] for index in tree["consumed"]],
+            matched=list(tree["matched"]),
+            ended=list(tree["ended"]),
+            keys=self.object(tree["keys"], "the keys of a correlation"),
+            size=tree["size"],
+            count=tree["count"],
+            turn=_optional(self.turn, tree["turn"]),
+            asked=tree["asked"],
+            over=tree["over"],
+        )
+
+    def turn(self, tree: Any) -> Pass:
+        return Pass(
+            item=self.values[tree["item"]],
+            body=_optional(self.task_list, tree["body"]),
+            output=self.values[tree["output"]],
+            left=tree["left"],
+        )
+
+    def object(self, index: Any, what: str) -> dict[str, Json]:
+        value = self.values[index]
+        if not isinstance(value, dict):
+            raise TypeError(f"{what} is not an object")
+        return value
 
     def branch(self, tree: Any) -> Branch:
         return Branch(
@@ -240,10 +342,7 @@ class _Reader:
         )
 
     def error(self, index: Any) -> dict[str, Json] | None:
-        error = None if index is None else self.values[index]
-        if error is not None and not isinstance(error, dict):
-            raise TypeError("an error is not an object")
-        return error
+        return None if index is None else self.object(index, "an error")
 
     def attempts(self, tree: Any) -> Attempts:
         return Attempts(

@@ -7,11 +7,14 @@ state: loop variables, `$task` and `$error` are derived from the frames.
     WorkflowFrame
     └── ListFrame                  the document's `do`: position, data, how often each task was begun
         └── TaskFrame             the task at that position, once it has begun
-            └── state             what its kind has: ListFrame (do), Wait, Loop (for), Attempts (try), Fork;
-                                  a Loop and Attempts hold the ListFrame that is running in them, a Fork
-                                  a Branch with a ListFrame for each of its branches
+            ├── extending         what extensions do before and after it, with the ListFrame that is running in it
+            └── state             what its kind has: ListFrame (do), Wait, Loop (for), Attempts (try), Fork, Emit,
+                                  Listen, Function (call), Child (run: workflow); a Loop, Attempts, a Listen (in its
+                                  Pass) and a Function hold the ListFrame that is running in them, a Fork a Branch
+                                  with a ListFrame for each of its branches, a Child a WorkflowFrame
 
-Data in frames is shared, never copied and never changed in place. `frame_codec` writes a tree as JSON.
+Data in frames is shared, never copied and never changed in place (but for the lists of a Listen itself).
+`frame_codec` writes a tree as JSON.
 
 Moments are of two clocks. When something began is told by the clock on the wall (`started_at`, `paused_since`).
 What is still to come, and what is measured from, is told by the run's own clock (Effects.clock), which stands still
@@ -100,7 +103,82 @@ class Fork(Struct):
     decided: int | None = None
 
 
-TaskState = ListFrame | Wait | Loop | Attempts | Fork
+class Emit(Struct):
+    """A running `emit`: the event, which is the same whenever it is published again."""
+
+    event: dict[str, Json]
+
+
+class Pass(Struct):
+    """What `foreach` does with one event that was consumed.
+
+    `item` is the event as it was read. While its tasks run they are in `body`; then `output` is what they gave (without
+    tasks: the item), and `left` says that one of them said `exit`.
+    """
+
+    item: Json
+    body: ListFrame | None = None
+    output: Json = None
+    left: bool = False
+
+
+class Listen(Struct):
+    """A running `listen`.
+
+    `waiting` are the events that have arrived and not been looked at, oldest first; the host adds to it. `matched` are
+    the numbers of the filters that have had their event, `ended` those of the strategy under `until`; `keys` the values
+    of the correlations by name. `consumed` is the output so far, of `size` characters as JSON, and `count` the number of
+    events consumed. One that was consumed is in its `turn` (with `foreach`), and then it is `asked` whether it
+    was the last (with a condition under `until`). `over` when nothing more is consumed.
+    """
+
+    waiting: list[Json] = field(default_factory=list)
+    matched: list[int] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)
+    keys: dict[str, Json] = field(default_factory=dict)
+    consumed: list[Json] = field(default_factory=list)
+    size: int = 0
+    count: int = 0
+    turn: Pass | None = None
+    asked: bool = False
+    over: bool = False
+
+
+class Function(Struct):
+    """A running call of a function: its task as a list of one, whose data are its arguments, and its own `$context`.
+
+    `address` is where its definition was fetched from (a key of WorkflowFrame.functions); None for one of the document.
+    """
+
+    tasks: ListFrame
+    address: str | None = None
+    context: Json = field(default_factory=dict)
+
+
+class Child(Struct):
+    """A running `run: workflow`: the document as it was when it was looked up, and the state of its run.
+
+    `began` is when, by the run's own clock.
+    """
+
+    definition: dict[str, Json]
+    frame: WorkflowFrame
+    began: datetime
+
+
+TaskState = ListFrame | Wait | Loop | Attempts | Fork | Emit | Listen | Function | Child
+
+
+class Extending(Struct):
+    """What extensions do around a task.
+
+    Before it: `number` is the extension at hand (as many as there are once all are through), and `applied` are the numbers
+    of those that apply. After it those are taken off one by one, the last first. `tasks` is the list that is running.
+    """
+
+    number: int = 0
+    applied: list[int] = field(default_factory=list)
+    tasks: ListFrame | None = None
 
 
 class TaskFrame(Struct):
@@ -124,11 +202,13 @@ class TaskFrame(Struct):
     output: Json = None
     then: str | None = None
     deadline: datetime | None = None
+    extending: Extending | None = None
 
 
 class WorkflowFrame(Struct):
     """The root: one run of one document. `context` is `$context`; `tasks` is set once `input` holds.
 
+    `functions` are the definitions of functions that were fetched, by address: they are the same to the end of the run.
     `deadline` is when the document's `timeout` passes; `time_limit` is what the host gives the run, from its start.
     `paused` is the time that the run has spent paused, up to its last resume, and `paused_since` is set while it is
     paused; both are the host's to keep.
@@ -145,5 +225,6 @@ class WorkflowFrame(Struct):
     counts: TaskCounts = field(default_factory=TaskCounts)
     deadline: datetime | None = None
     time_limit: timedelta | None = None
+    functions: dict[str, Json] = field(default_factory=dict)
     paused: timedelta = timedelta(0)
     paused_since: datetime | None = None

@@ -11,6 +11,7 @@ from workflow_runner.dsl.model import Schema
 from workflow_runner.dsl.problems import CONFIGURATION, EXPRESSION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json, Literal
 from workflow_runner.expressions.schemas import LARGEST_SCHEMA, InvalidSchema, check_data
+from workflow_runner.interpreter.authentication import carried
 from workflow_runner.interpreter.dataflow import Scope
 from workflow_runner.interpreter.effects import Call
 from workflow_runner.interpreter.run import Run
@@ -52,7 +53,8 @@ async def _fetched(run: Run, schema: Schema, data: Json, scope: Scope) -> str:
             "output": "content",
             "redirect": False,
         }
-        answer = await run.effects.call(Call("http", arguments, run.fetch_key(schema.pointer), schema.pointer))
+        policy = await carried(schema.authentication, data, scope)
+        answer = await run.effects.call(Call("http", arguments, run.fetch_key(schema.pointer), schema.pointer, policy))
         text = _document(schema, answer)
         if len(run.fetched_schemas) < _MOST_FETCHED:
             run.fetched_schemas[uri] = text

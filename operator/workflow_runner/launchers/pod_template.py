@@ -116,6 +116,12 @@ def _own_variables(settings: LaunchSettings, run: LaunchedRun) -> list[Json]:
         "WORKFLOW_RUNNER_SINK_ENDPOINT": settings.sink.endpoint,
         "WORKFLOW_RUNNER_SINK_CA": settings.sink.ca_pem,
         "WORKFLOW_RUNNER_SINK_TOKEN_FILE": f"{pods.HANDED_FOLDER}/{TOKEN}",
+        # Also where they say nothing: a variable from an envFrom must not.
+        "WORKFLOW_RUNNER_ALLOW_ADDRESSES": ",".join(settings.allow_addresses),
+        "WORKFLOW_RUNNER_DENY_ADDRESSES": ",".join(settings.deny_addresses),
+        "WORKFLOW_RUNNER_PROCESSES": "true" if settings.processes else "false",
+        "WORKFLOW_RUNNER_PROCESS_TIMEOUT_SECONDS": "" if settings.process_seconds is None else f"{settings.process_seconds:g}",
+        "WORKFLOW_RUNNER_DEFAULT_CATALOG": settings.default_catalog or "",
         "LOG_LEVEL": settings.log_level,
     }
     if run.timeout_seconds is not None:

@@ -29,12 +29,18 @@ class SinkAddress(Struct, frozen=True):
 
 
 class LaunchSettings(Struct, frozen=True):
-    """What the operator says of every run it launches."""
+    """What the operator says of every run it launches. Addresses are those of its outgoing calls, as the pod reads them;
+    `processes` permits shell commands and scripts, `default_catalog` is where functions are that documents need not define."""
 
     image: str
     image_pull_policy: str
     sink: SinkAddress
     log_level: str
+    allow_addresses: tuple[str, ...] = ()
+    deny_addresses: tuple[str, ...] = ()
+    processes: bool = True
+    process_seconds: float | None = None
+    default_catalog: str | None = None
     cpu_request: str = "50m"
     memory_request: str = "96Mi"
     memory_limit: str = "512Mi"

@@ -1,4 +1,4 @@
-"""The socket of an HTTP endpoint: every address, IPv6 and IPv4 where the machine has both. Used by health and metrics."""
+"""The socket of an HTTP endpoint: every address, IPv6 and IPv4 where there are both. Used by health, metrics, events."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def port_taken(address: str, why: str | None) -> InvalidInput:
     return InvalidInput(
         f"{address} cannot be listened on: {why or 'no reason given'}",
         code="settings.port-unusable",
-        hint="choose another with GRPC_PORT, HEALTH_PORT or METRICS_PORT",
+        hint="choose another with GRPC_PORT, HEALTH_PORT, METRICS_PORT or EVENTS_PORT",
     )

@@ -17,9 +17,11 @@ import structlog
 
 from workflow_runner.cluster import ClusterError
 from workflow_runner.errors import PermissionDenied, Unauthenticated, Unavailable
+from workflow_runner.hosts.event_bus import Offer
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import command_pb2_grpc, io_pb2
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2, sink_pb2_grpc
 from workflow_runner.reconcile.live import LiveRun
+from workflow_runner.server.events import MOST_WANTED, Ear, EventHub
 from workflow_runner.server.identity import Caller, Identities
 from workflow_runner.server.listening import port_taken
 
@@ -61,10 +63,12 @@ class LiveRuns(Protocol):
 
 
 class SinkService(sink_pb2_grpc.SinkServiceServicer):
-    """Progress up, desired state down."""
+    """Progress up, desired state and CloudEvents down."""
 
-    def __init__(self, runs: LiveRuns, identities: Identities) -> None:
+    def __init__(self, runs: LiveRuns, identities: Identities, events: EventHub | None = None) -> None:
         self._runs = runs
+        self.events = events or EventHub()
+        """Hands CloudEvents to the pods that listen."""
         self._identities = identities
         self._listeners: dict[str, set[asyncio.Event]] = {}
         self.listening = False
@@ -135,6 +139,28 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
                     yield response
                 await changed.wait()
 
+    async def Listen(
+        self, request_iterator: AsyncIterator[sink_pb2.ListenRequest], context: Context
+    ) -> AsyncIterator[sink_pb2.ListenResponse]:
+        """Hands down the events that the pod's run listens for, until the pod closes the stream."""
+        caller = await self._caller(context)
+        first = await anext(aiter(request_iterator), None)
+        if first is None:
+            return
+        await self._check(caller, first.run, context)
+        if await self._known(caller, context) is None:
+            return
+        with self._open("Listen"), self.events.listening(caller.namespace, caller.execution_uid) as ear:
+            _hear(ear, first)
+            reading = asyncio.create_task(_read(ear, request_iterator))
+            reading.add_done_callback(lambda _: ear.hang_up())
+            try:
+                while (sending := await ear.next()) is not None:
+                    number, event = sending
+                    yield sink_pb2.ListenResponse(number=number, event_json=event)
+            finally:
+                reading.cancel()
+
     async def report(self, event: io_pb2.WorkflowProgressEvent, context: Context) -> io_pb2.ProgressAckResponse:
         """One event by the older callback client (ReportProgress)."""
         caller = await self._caller(context)
@@ -201,6 +227,19 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
             listeners.discard(event)
             if not listeners:
                 del self._listeners[uid]
+
+
+async def _read(ear: Ear, requests: AsyncIterator[sink_pb2.ListenRequest]) -> None:
+    async for request in requests:
+        _hear(ear, request)
+
+
+def _hear(ear: Ear, request: sink_pb2.ListenRequest) -> None:
+    if request.HasField("interest"):
+        wanted = request.interest.wanted
+        ear.wanted = [dict(each.attributes) for each in wanted] if len(wanted) <= MOST_WANTED else [{}]
+    for answer in request.answers:
+        ear.answered(answer.number, Offer(int(answer.taken), int(answer.full)))
 
 
 class CommandService(command_pb2_grpc.WorkflowRunnerCommandControllerServicer):

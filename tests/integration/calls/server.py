@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -31,7 +32,7 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def http_server(answer: Handler) -> AsyncIterator[Server]:
+async def http_server(answer: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     """Serve every path and method with `answer`."""
 
     async def record(request: web.Request) -> web.StreamResponse:
@@ -44,8 +45,8 @@ async def http_server(answer: Handler) -> AsyncIterator[Server]:
     app.router.add_route("*", "/{path:.*}", record)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server = Server(f"http://127.0.0.1:{runner.addresses[0][1]}")
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    server = Server(f"http{'s' if tls is not None else ''}://127.0.0.1:{runner.addresses[0][1]}")
     try:
         yield server
     finally:

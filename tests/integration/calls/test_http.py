@@ -8,16 +8,19 @@ import contextlib
 import gzip
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from tests import canaries
 from tests.integration.calls.server import answering, http_server
+from tests.servers.tls import Authority
 
 from workflow_runner.calls import Calls
 from workflow_runner.calls.http import HttpCalls
 from workflow_runner.dsl import problems
+from workflow_runner.dsl.model import MOST_BRANCHES
 from workflow_runner.dsl.problems import Problem, WorkflowFault
 
 KEY = "key-1"
@@ -148,6 +151,17 @@ class TestOutput:
         assert got["request"] == {"method": "get", "uri": f"{server.url}/x?q=1", "headers": {"Accept": "a/b"}}
         assert (got["statusCode"], got["content"], got["headers"]["X-Served"]) == (201, [1], "yes")
 
+    async def test_headers_of_one_name_are_joined(self) -> None:
+        async def twice(_request: web.Request) -> web.StreamResponse:
+            response = web.Response()
+            for value in ("a", "b"):
+                response.headers.add("X-Many", value)
+            return response
+
+        async with http_server(twice) as server:
+            got = await fetch(server.url, output="response")
+        assert got["headers"]["X-Many"] == "a, b"
+
     async def test_compressed_answers_are_unpacked(self) -> None:
         packed = gzip.compress(b'{"a": 1}')
         async with http_server(answering(200, packed, "application/json", {"Content-Encoding": "gzip"})) as server:
@@ -220,6 +234,24 @@ class TestFailure:
             problem = await fault_of(server.url.replace("http://", "https://"))
         assert problem.type == problems.COMMUNICATION
         assert "TLS" in str(problem)
+
+    async def test_a_server_nobody_vouches_for_is_a_communication_error(self, tmp_path: Path) -> None:
+        context = Authority().server_context(tmp_path, wants_clients=False)
+        async with http_server(answering(), context) as server:
+            problem = await fault_of(server.url)
+            assert server.seen == []
+        assert (problem.type, problem.status) == (problems.COMMUNICATION, 500)
+        assert "certificate does not verify" in str(problem)
+
+    async def test_the_calls_of_a_large_fork_do_not_wait_for_each_other(self) -> None:
+        all_here = asyncio.Barrier(MOST_BRANCHES)
+
+        async def together(_request: web.Request) -> web.StreamResponse:
+            await all_here.wait()
+            return web.Response()
+
+        async with http_server(together) as server, calls() as client:
+            await asyncio.gather(*(fetch(server.url, client) for _ in range(MOST_BRANCHES)))
 
     async def test_an_answer_that_takes_too_long_is_a_timeout(self) -> None:
         never = asyncio.Event()

@@ -154,6 +154,29 @@ async def test_it_makes_the_runner_that_its_environment_describes(api_server: Id
     assert (runner["metadata"]["name"], runner["metadata"]["namespace"], runner["spec"]) == ("default", "home", spec)
 
 
+async def test_it_takes_events_where_it_is_told_to(api_server: IdleApiServer, tmp_path: Path) -> None:
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens" / "team-a").write_text("token-of-team-a")
+    [port] = free_ports(1)
+    event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
+    variables = {"EVENTS_PORT": str(port), "WORKFLOW_RUNNER_EVENTS_TOKENS_FOLDER": str(tmp_path / "tokens")}
+    async with operator(tmp_path / "kubeconfig", **variables) as running:
+        await until(running.ready, 60)
+        for namespace, status in (("team-a", 202), ("team-b", 401)):
+            headers = {"Content-Type": "application/cloudevents+json", "Authorization": "Bearer token-of-team-a"}
+            address = f"http://127.0.0.1:{port}/namespaces/{namespace}"
+            async with aiohttp.ClientSession() as session, session.post(address, json=event, headers=headers) as answer:
+                assert answer.status == status
+        assert (await running.stop())[0] == 0
+
+
+async def test_a_port_for_events_without_tokens_is_refused(api_server: IdleApiServer, tmp_path: Path) -> None:
+    async with operator(tmp_path / "kubeconfig", EVENTS_PORT=str(free_ports(1)[0])) as running:
+        _, log = await asyncio.wait_for(running.process.communicate(), 60)
+        assert running.process.returncode == 2
+    assert "workflow-runner: settings.missing: EVENTS_PORT is set" in log.decode()
+
+
 async def test_a_port_that_is_taken_is_named(api_server: IdleApiServer, tmp_path: Path) -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]

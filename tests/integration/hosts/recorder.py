@@ -9,6 +9,8 @@ from datetime import timedelta
 from tests.unit.interpreter.virtual import whole
 
 from workflow_runner.dsl.templates import Json
+from workflow_runner.hosts.elsewhere import HostOptions
+from workflow_runner.hosts.event_bus import EventBus
 from workflow_runner.hosts.local import LocalRun, Source
 from workflow_runner.interpreter.events import Event, EventType
 from workflow_runner.interpreter.frames import WorkflowFrame
@@ -61,6 +63,8 @@ def local_run(
     start_from: WorkflowFrame | None = None,
     checkpointed: Callable[[WorkflowFrame], Awaitable[None]] | None = None,
     timeout: timedelta | None = None,
+    bus: EventBus | None = None,
+    options: HostOptions | None = None,
 ) -> LocalRun:
     """A run of a document by its text; the `document` part is added."""
     return LocalRun(
@@ -73,4 +77,6 @@ def local_run(
         start_from=start_from,
         checkpointed=checkpointed,
         timeout=timeout,
+        bus=bus,
+        options=options,
     )

@@ -9,8 +9,9 @@ import pytest
 from google.protobuf import json_format
 
 from workflow_runner.dsl.problems import Problem
-from workflow_runner.hosts.events import LARGEST_OUTPUT, fits, to_proto
+from workflow_runner.hosts.events import DEEPEST_OUTPUT, LARGEST_OUTPUT, fits, to_proto
 from workflow_runner.interpreter.events import STATUSES, Event, EventType
+from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2
 
 NOW = datetime(2026, 1, 1, 0, 0, 0, 123000, tzinfo=UTC)
 
@@ -62,6 +63,20 @@ def test_a_small_output_of_the_workflow_travels(output: Any) -> None:
 def test_a_large_output_does_not() -> None:
     got = message(Event(EventType.WORKFLOW_COMPLETED, NOW, 100, output="x" * LARGEST_OUTPUT))
     assert not got.HasField("output")
+
+
+@pytest.mark.parametrize(("levels", "travels"), [(DEEPEST_OUTPUT, True), (DEEPEST_OUTPUT + 1, False), (250, False)])
+def test_an_output_that_is_deep_does_not_make_the_event_unreadable(levels: int, travels: bool) -> None:
+    output: Any = []
+    for _ in range(levels - 1):
+        output = {"a": output}
+    event = Event(EventType.WORKFLOW_COMPLETED, NOW, 100, output=output)
+    message = to_proto(event, execution_id="e", workflow_name="w", attempt=1, sequence=1)
+    batch = sink_pb2.ProgressBatch(events=[message])
+    read = sink_pb2.ProgressBatch.FromString(batch.SerializeToString()).events[0]
+    assert read.HasField("output") is travels
+    if travels:
+        assert json_format.MessageToDict(read.output) == output
 
 
 def test_an_output_travels_with_the_completed_workflow_only() -> None:

@@ -99,15 +99,15 @@ DOCUMENT = [
                 [(3, 1, "property.unknown", "a workflow has no 'ouptut': did you mean 'output'?")],
             ),
             (
-                "what is not supported yet",
-                "do: []\nschedule: {after: PT1S}\nuse: {functions: {}}\nevaluate: {mode: loose}\n",
-                [
-                    (3, 1, "property.not-supported-yet", "'schedule' of a workflow"),
-                    (4, 7, "property.not-supported-yet", "'functions' of use"),
-                    (5, 18, "property.not-supported-yet", "mode: loose"),
-                ],
+                "a mode that is none",
+                "do: []\nevaluate: {mode: lose}\n",
+                [(3, 18, "property.bad-value", "did you mean 'loose'?")],
             ),
-            ("a mode that is none", "do: []\nevaluate: {mode: lose}\n", [(3, 18, "property.bad-value", "strict or loose")]),
+            (
+                "another language",
+                "do: []\nevaluate: {language: js}\n",
+                [(3, 22, "property.bad-value", "language cannot be 'js': it is one of jq")],
+            ),
             ("do is no list", "do: {a: {set: {b: 1}}}\n", [(2, 5, "property.wrong-type", "a list of tasks must be an array")]),
         ]
     ),
@@ -138,28 +138,132 @@ TASKS = _bodies(
         ("a directive as a name", "do:\n  - exit: {set: {x: 1}}\n", [(3, 5, "task.reserved-name", "'exit'")]),
         (
             "tasks that cannot be run yet, and one inside",
-            "do:\n  - a: {listen: {to: {}}, foreach: {do: [{b: {run: {shell: {command: ls}}}}]}}\n"
-            "  - c: {call: grpc, with: {}}\n",
+            "do:\n  - a: {listen: {to: {any: []}}, foreach: {do: [{b: {run: {container: {image: a}}}}]}}\n"
+            "  - c: {call: asyncapi, with: {}}\n",
             [
-                (3, 5, "task.not-supported-yet", "listen is"),
-                (3, 43, "task.not-supported-yet", "run: shell is"),
-                (4, 5, "task.not-supported-yet", "call: grpc is"),
+                (3, 50, "task.not-supported-yet", "run: container is"),
+                (4, 5, "task.not-supported-yet", "call: asyncapi is"),
             ],
         ),
         (
             "a mistake in a task that cannot be run yet",
-            "do:\n  - a: {call: grpc, with: {protto: {}}}\n  - b: {listen: {to: {}}, foreach: {itm: x}}\n",
+            "do:\n  - a: {call: asyncapi, with: {documnt: {}}}\n  - b: {listen: {to: {any: []}}, foreach: {itm: x}}\n",
             [
-                (3, 5, "task.not-supported-yet", "call: grpc"),
-                (3, 28, "property.unknown", "did you mean 'proto'?"),
-                (4, 5, "task.not-supported-yet", "listen"),
-                (4, 37, "property.unknown", "did you mean 'item'?"),
+                (3, 5, "task.not-supported-yet", "call: asyncapi"),
+                (3, 32, "property.unknown", "did you mean 'document'?"),
+                (4, 44, "property.unknown", "did you mean 'item'?"),
+            ],
+        ),
+        (
+            "calls of openapi",
+            "do:\n"
+            "  - a: {call: openapi}\n"
+            "  - b: {call: openapi, with: {document: {}, parameters: [], output: json, redirect: 1}}\n"
+            "  - c: {call: openapi, with: {document: {endpoint: ftp://x.test/a}, operationId: '', authentication: none}}\n"
+            "  - d: {call: openapi, with: {document: {endpoint: {}}, operationId: a, parameters: text, method: get}}\n",
+            [
+                (3, 8, "property.missing", "a call of openapi needs 'with'"),
+                (4, 30, "property.missing", "a call of openapi needs 'operationId'"),
+                (4, 41, "property.missing", "an OpenAPI document needs 'endpoint'"),
+                (4, 57, "property.wrong-type", "parameters must be an object"),
+                (4, 69, "property.bad-value", "output cannot be 'json'"),
+                (4, 85, "property.wrong-type", "redirect must be a boolean"),
+                (5, 52, "endpoint.invalid", "http, https or file URI"),
+                (5, 82, "property.bad-value", "operationId cannot be empty"),
+                (5, 102, "reference.unknown-authentication", "'none'"),
+                (6, 52, "property.missing", "an endpoint needs 'uri'"),
+                (6, 85, "property.wrong-type", "or one expression"),
+                (6, 91, "property.unknown", "a call of openapi has no 'method'"),
+            ],
+        ),
+        (
+            "calls of grpc",
+            "do:\n"
+            "  - a: {call: grpc}\n"
+            "  - b: {call: grpc, with: {proto: {endpoint: x.proto}, service: {name: a-b, port: 70000}}}\n"
+            "  - c: {call: grpc, with: {service: {name: A, host: 'g://h', port: '80', tls: 1}, method: a.b, arguments: []}}\n"
+            "  - d: {call: grpc, with: {service: {name: A, host: h}, method: M, metadata: {a b: x, grpc-x: y, c: [], d: 1}}}\n",
+            [
+                (3, 8, "property.missing", "a call of grpc needs 'with'"),
+                (4, 27, "property.missing", "a call of grpc needs 'method'"),
+                (4, 46, "endpoint.invalid", "no endpoint of a proto resource"),
+                (4, 65, "property.missing", "a grpc service needs 'host'"),
+                (4, 72, "property.bad-value", "name is 'a-b'; it is the full name of a service"),
+                (4, 83, "property.bad-value", "port must be between 0 and 65535"),
+                (5, 53, "property.bad-value", "without scheme and port"),
+                (5, 68, "property.wrong-type", "port must be a whole number"),
+                (5, 79, "property.wrong-type", "tls must be a boolean"),
+                (5, 91, "property.bad-value", "method is 'a.b'"),
+                (5, 107, "property.wrong-type", "arguments must be an object"),
+                (6, 79, "property.bad-value", "'a b' is no name of metadata"),
+                (6, 87, "property.bad-value", "grpc- is reserved"),
+                (6, 101, "property.wrong-type", "the metadata 'c' must be a string"),
             ],
         ),
         (
             "a mistyped member of a task",
             "do:\n  - a: {set: {x: 1}, iff: .x}\n",
             [(3, 22, "property.unknown", "did you mean 'if'?")],
+        ),
+        (
+            "members at the wrong level",
+            "dsl: 1.0.3\ndo:\n  - a: {call: http, method: get, with: {method: get, endpoint: 'http://x.test', then: exit}}\n"
+            "  - b: {for: {in: .x, while: .y}, each: z, do: [{c: {set: {x: 1}, catch: {}}}]}\n"
+            "  - d: {try: [{e: {set: {x: 1}, catch: {}}}], backoff: {}, catch: {retry: {count: 3, errors: {}}, use: {}}}\n",
+            [
+                (2, 1, "property.misplaced", "'dsl' does not belong in a workflow: it belongs under 'document'"),
+                (4, 21, "property.misplaced", "'method' does not belong in a call task: it belongs under 'with'"),
+                (4, 81, "property.misplaced", "in a call of http: it belongs in a call task, beside 'with'"),
+                (5, 23, "property.misplaced", "in for: it belongs in a for task, beside 'for'"),
+                (5, 35, "property.misplaced", "it belongs under 'for'"),
+                (5, 67, "property.unknown", "a set task has no 'catch'"),
+                (6, 33, "property.misplaced", "in a set task: it belongs in a try task, beside 'try'"),
+                (6, 47, "property.misplaced", "it belongs under 'catch.retry'"),
+                (6, 68, "task.endless-retry", "repeated at once"),
+                (6, 76, "property.misplaced", "it belongs under 'limit.attempt'"),
+                (6, 86, "property.misplaced", "it belongs in catch, beside 'retry'"),
+                (6, 99, "property.misplaced", "it belongs at the top of the document"),
+            ],
+        ),
+        (
+            "members of events and processes at the wrong level",
+            "do:\n  - a: {emit: {type: x, event: {with: {type: x, source: 'http://x.test'}}}}\n"
+            "  - b: {run: {command: ls, shell: {command: ls}}}\n  - c: {set: {x: 1}, as: .x, frm: .y}\n",
+            [
+                (3, 16, "property.misplaced", "'type' does not belong in emit: it belongs under 'event.with'"),
+                (4, 15, "property.misplaced", "'command' does not belong in run: it belongs under 'shell'"),
+                (5, 22, "property.misplaced", "'as' does not belong in a set task: it belongs under 'output'"),
+                (5, 30, "property.unknown", "a set task has no 'frm': it can have if, input, output, export"),
+            ],
+        ),
+        (
+            "jumps that go round for ever",
+            "do:\n  - a: {set: {x: 1}}\n  - b: {set: {x: 1}, then: d}\n  - c: {wait: PT1S}\n"
+            "  - d: {if: .x, set: {x: 1}, then: c}\n"
+            "  - e: {do: [{f: {switch: [{g: {when: .x, then: f}}, {h: {then: f}}]}}], if: .x}\n  - i: {set: {x: 1}, then: i}\n",
+            [
+                (7, 49, "task.endless-loop", "'f' follows itself for ever"),
+                (8, 28, "task.endless-loop", "'i' follows itself for ever, and no jump leads out: add a case that leads on"),
+            ],
+        ),
+        (
+            "a loop that is closed by going on",
+            "do:\n  - a: {set: {x: 1}, then: c}\n  - b: {wait: PT1S}\n  - c: {wait: PT1S, then: b}\n",
+            [(4, 5, "task.endless-loop", "from 'c' to 'b' and back for ever")],
+        ),
+        (
+            "loops that something breaks off",
+            "do:\n  - a: {if: .x, timeout: {after: PT1S}, do: [{b: {wait: PT1S, then: b}}]}\n"
+            "  - c: {try: [{d: {wait: PT1S, then: d}}], catch: {}}\n"
+            "  - e: {fork: {compete: true, branches: [{f: {wait: PT1S, then: f}}, {g: {wait: PT9S}}]}}\n"
+            "  - h: {switch: [{i: {when: .x, then: h}}]}\n",
+            [],
+        ),
+        (
+            "what comes after a block that never completes",
+            "do:\n  - a: {if: .x, do: [{b: {raise: {error: {type: 'http://e', status: 1}}}}]}\n"
+            "  - c: {do: [{d: {set: {x: 1}, then: end}}]}\n  - e: {set: {x: 1}}\n",
+            [(5, 5, "task.unreachable", "'e' is never reached")],
         ),
         (
             "time limits that are none",
@@ -231,7 +335,7 @@ TASKS = _bodies(
                 (3, 18, "property.bad-value", "either a document or a resource"),
                 (5, 49, "property.wrong-type", "the document of input.schema must be an object"),
                 (5, 93, "endpoint.invalid", "'here' is no endpoint"),
-                (6, 93, "property.not-supported-yet", "'authentication' of an endpoint"),
+                (6, 109, "property.bad-value", "exactly one of basic"),
             ],
         ),
         (
@@ -360,7 +464,75 @@ TASKS = _bodies(
             "  - b: {call: http, with: {method: get, endpoint: {uri: 'http://x', authentication: {use: c}}}}\n",
             [
                 (3, 51, "endpoint.invalid", "{?q}"),
-                (4, 69, "property.not-supported-yet", "'authentication' of an endpoint"),
+                (4, 91, "reference.unknown-authentication", "no authentication 'c': define it under use.authentications"),
+            ],
+        ),
+        (
+            "authentications of nothing, of several schemes, of a scheme that is none",
+            "do:\n  - a: {call: http, with: {method: get, endpoint: {uri: 'http://x', authentication: 5}}}\n"
+            "  - b: {call: http, with: {method: get, endpoint: {uri: 'http://x', authentication: {basik: {}}}}}\n"
+            "  - c: {call: http, with: {method: get, endpoint: {uri: 'http://x',\n"
+            "      authentication: {bearer: {token: x}, basic: {username: a}}}}}\n",
+            [
+                (3, 85, "property.wrong-type", "an authentication must be an object"),
+                (4, 85, "property.bad-value", "exactly one of basic, bearer"),
+                (4, 86, "property.unknown", "did you mean 'basic'?"),
+                (6, 23, "property.bad-value", "this has basic, bearer"),
+            ],
+        ),
+        (
+            "members of authentications",
+            "use:\n  secrets: [mine]\n  authentications:\n"
+            "    a: {use: b}\n"
+            "    b: {basic: {username: x, pasword: y}}\n"
+            "    c: {digest: {use: mime}}\n"
+            "    d: {bearer: {use: mine, token: x}}\n"
+            "    e: {bearer: {token: 5}}\n"
+            "    f: {certificate: {certificate: x}}\n"
+            "do: []\n",
+            [
+                (5, 9, "property.misplaced", "cannot use another one"),
+                (6, 16, "property.missing", "basic authentication needs 'password'"),
+                (6, 30, "property.unknown", "did you mean 'password'?"),
+                (7, 23, "secret.undeclared", "the secret 'mime' is not declared: did you mean 'mine'?"),
+                (8, 29, "property.unknown", "bearer authentication from a secret has no 'token'"),
+                (9, 25, "property.wrong-type", "token must be a string"),
+                (10, 22, "property.missing", "certificate authentication needs 'key'"),
+            ],
+        ),
+        (
+            "an authentication that mentions what it comes to",
+            "do:\n  - a: {call: http, with: {method: get, endpoint: {uri: 'http://x',\n"
+            "      authentication: {bearer: '${ $authorization }'}}}}\n",
+            [(4, 36, "expression.unknown-variable", "$authorization is not available here")],
+        ),
+        (
+            "members of oauth2 and oidc",
+            "use:\n  authentications:\n"
+            "    a: {oauth2: {authority: here, grant: client-credentials, client: {id: x}}}\n"
+            "    b: {oauth2: {authority: 'http://x', grant: password, client: {id: x, authentication: no}}}\n"
+            "    c: {oidc: {authority: 'http://x', grant: refresh_token, client: {authentication: none}, endpoints: {}}}\n"
+            "    d: {oauth2: {authority: 'http://x', grant: client_credentials, scopes: api, endpoints: {token: 'ftp://x'}}}\n"
+            "    e: {oauth2: {authority: 'http://x', grant: client_credentials, client: {authentication: private_key_jwt}}}\n"
+            "    f: {oidc: {authority: 'http://{x}', grant: '${ .g }', client: {id: x}, subject: {token: x},\n"
+            "        request: {encoding: text/plain}, audiences: [5]}}\n"
+            "do: []\n",
+            [
+                (4, 29, "endpoint.invalid", "authority is 'here'"),
+                (4, 42, "property.bad-value", "did you mean 'client_credentials'?"),
+                (5, 17, "property.missing", "the grant password needs 'username'"),
+                (5, 17, "property.missing", "the grant password needs 'password'"),
+                (5, 90, "property.bad-value", "client.authentication cannot be 'no'"),
+                (6, 15, "property.missing", "the grant refresh_token needs 'subject.token'"),
+                (6, 93, "property.unknown", "oidc authentication has no 'endpoints'"),
+                (7, 17, "property.missing", "client_secret_post needs 'client.id'"),
+                (7, 76, "property.wrong-type", "scopes must be an array"),
+                (7, 100, "endpoint.invalid", "endpoints.token is 'ftp://x'"),
+                (8, 17, "property.missing", "private_key_jwt needs 'client.id'"),
+                (8, 17, "property.missing", "private_key_jwt needs 'client.assertion'"),
+                (9, 85, "property.missing", "subject of oidc authentication needs 'type'"),
+                (10, 29, "property.bad-value", "it is one of application/x-www-form-urlencoded"),
+                (10, 54, "property.wrong-type", "an entry of audiences must be a string"),
             ],
         ),
     ]
@@ -450,4 +622,180 @@ EXPRESSIONS = _bodies(
     ]
 )
 
-ALL = [*YAML, *VALUES, *DOCUMENT, *TASKS, *EXPRESSIONS]
+EVENTS = _bodies(
+    [
+        (
+            "events that cannot be emitted",
+            "do:\n"
+            "  - a: {emit: {}}\n"
+            "  - b: {emit: {event: {}}}\n"
+            "  - c: {emit: {event: {with: {type: t, Room: 5, more: {x: 1}, subject: 5}}}}\n"
+            "  - d: {emit: {event: {with: {source: 'a b', type: '', time: today, specversion: '0.3'}}}}\n",
+            [
+                (3, 15, "property.missing", "emit needs 'event'"),
+                (4, 23, "property.missing", "event needs 'with'"),
+                (5, 30, "property.missing", "needs 'source'"),
+                (5, 40, "event.bad-attribute", "'Room' cannot be an attribute of an event"),
+                (5, 55, "property.wrong-type", "'more' must be a string, a whole number or a boolean, not an object"),
+                (5, 72, "property.wrong-type", "subject must be a string"),
+                (6, 39, "property.bad-value", "source cannot be 'a b'"),
+                (6, 52, "property.bad-value", "type of an event cannot be empty"),
+                (6, 62, "property.bad-value", "time cannot be 'today'"),
+                (6, 82, "property.bad-value", "events are of CloudEvents 1.0"),
+            ],
+        ),
+        (
+            "listeners that cannot be meant",
+            "do:\n"
+            "  - a: {listen: {read: dta}}\n"
+            "  - b: {listen: {to: {}}}\n"
+            "  - c: {listen: {to: {one: {with: {type: a}}, any: []}}}\n"
+            "  - d: {listen: {to: {all: [], until: .x}}}\n"
+            "  - e: {listen: {to: {any: [{with: {}}], until: {any: [], until: .x}}}}\n"
+            "  - f: {listen: {to: {one: {with: {type: a}, correlate: {x: {frm: .a}}}}}}\n"
+            "  - g: {listen: {to: {any: []}}, foreach: {item: x, at: x, do: [{h: {set: '${ $x + $y }'}}]}}\n",
+            [
+                (3, 17, "property.missing", "listen needs 'to'"),
+                (3, 24, "property.bad-value", "did you mean 'data'?"),
+                (4, 22, "property.missing", "listen.to needs exactly one of one, any, all, and has none"),
+                (5, 22, "property.bad-value", "exactly one of one, any, all, and has one and any"),
+                (6, 28, "property.bad-value", "`all` needs a filter"),
+                (6, 39, "property.bad-value", "an `until`, which only goes with `any`: `all` ends by itself"),
+                (7, 36, "property.bad-value", "at least one attribute"),
+                (7, 66, "property.bad-value", "listen.to.until ends another one already"),
+                (8, 61, "property.missing", "a correlation needs 'from'"),
+                (8, 62, "property.unknown", "did you mean 'from'?"),
+                (9, 43, "variable.bad-name", "`item` and `at` are both 'x'"),
+                (9, 84, "expression.unknown-variable", "$y is not available here"),
+            ],
+        ),
+        ("a schedule of nothing", "do: []\nschedule: {}\n", [(3, 11, "property.missing", "exactly one of every, cron")]),
+        (
+            "a schedule of two kinds",
+            "do: []\nschedule: {every: PT1S, after: PT1S}\n",
+            [(3, 11, "property.bad-value", "has every and after")],
+        ),
+        ("a schedule without rest", "do: []\nschedule: {every: PT0S}\n", [(3, 19, "property.bad-value", "more than nothing")]),
+        ("a computed schedule", "do: []\nschedule: {after: '${ .x }'}\n", [(3, 19, "property.bad-value", "cannot be an expr")]),
+        (
+            "a cron expression that is none",
+            "do: []\nschedule: {cron: 61 * * * *}\n",
+            [(3, 18, "schedule.bad-cron", "'61 * * * *' is no cron expression: Bad minute")],
+        ),
+        (
+            "a day that never comes",
+            "do: []\nschedule: {cron: 0 0 30 2 *}\n",
+            [(3, 18, "schedule.bad-cron", "Bad day-of-month")],
+        ),
+        (
+            "events that start a workflow",
+            "do: []\nschedule: {on: {one: {with: {subject: '${ $context.x }'}}}}\n",
+            [(3, 43, "expression.unknown-variable", "$context is not available here")],
+        ),
+    ]
+)
+
+ELSEWHERE = _bodies(
+    [
+        (
+            "calls of functions that nothing has",
+            "use: {functions: {get: {set: {x: 1}}}}\ndo:\n  - a: {call: gt}\n  - b: {call: 'f:1.0@mine'}\n"
+            "  - c: {call: get, with: [1]}\n  - d: {call: 'http://x.test/{id}'}\n  - e: {call: get, wth: {}}\n",
+            [
+                (4, 15, "reference.unknown-function", "there is no function 'gt': did you mean 'get'?"),
+                (5, 15, "reference.unknown-catalog", "there is no catalog 'mine': define it under use.catalogs"),
+                (6, 26, "property.wrong-type", "with must be an object"),
+                (7, 15, "endpoint.invalid", "no address of a function"),
+                (8, 20, "property.unknown", "did you mean 'with'?"),
+            ],
+        ),
+        (
+            "functions that call themselves",
+            "use:\n  functions:\n    a: {do: [{x: {call: b}}]}\n    b: {try: [{y: {call: a}}], catch: {}}\n"
+            "    c: {if: .n, call: c}\n    http: {set: {x: 1}}\n    d: {call: 5}\ndo: [{z: {call: a}}]\n",
+            [
+                (5, 19, "reference.function-cycle", "the function 'a' calls itself: a → b → a"),
+                (6, 8, "reference.function-cycle", "the function 'c' calls itself: c → c"),
+                (7, 11, "property.bad-value", "no function can be called 'http'"),
+                (8, 15, "property.wrong-type", "call must be a string"),
+            ],
+        ),
+        (
+            "mistakes inside functions",
+            "use: {functions: {f: {do: [{x: {set: '${ $item }', then: y}}]}, g: [1]}}\ndo: []\n",
+            [
+                (2, 42, "expression.unknown-variable", "$item is not available here"),
+                (2, 58, "then.unknown-target", "'y' is no task"),
+                (2, 68, "task.no-kind", "'g' is an array"),
+            ],
+        ),
+        (
+            "catalogs",
+            "use: {catalogs: {a: {}, b: {endpoint: ftp://x}, c: {endpoint: {uri: 'http://x', auth: 1}}}}\ndo: []\n",
+            [
+                (2, 21, "property.missing", "a catalog needs 'endpoint'"),
+                (2, 39, "endpoint.invalid", "'ftp://x' is no endpoint"),
+                (2, 81, "property.unknown", "an endpoint has no 'auth'"),
+            ],
+        ),
+        (
+            "extensions that are none",
+            "use:\n  extensions:\n    - a: {}\n    - b: {extend: tasks}\n    - c: {extend: do, befor: []}\n    - 5\n"
+            "    - a: {extend: all, when: '$item', after: [{x: {set: {y: '${ $task.name + $output }'}}}]}\ndo: []\n",
+            [
+                (4, 10, "property.missing", "an extension needs 'extend'"),
+                (5, 19, "property.bad-value", "extend cannot be 'tasks': it is one of call, composite"),
+                (6, 19, "property.bad-value", "extend cannot be 'do'"),
+                (6, 23, "property.unknown", "did you mean 'before'?"),
+                (7, 7, "task.bad-item", "one name with its extension"),
+                (8, 7, "task.duplicate-name", "two extensions 'a'"),
+                (8, 31, "expression.unknown-variable", "$item is not available here"),
+                (8, 78, "expression.unknown-variable", "$output is not available here"),
+            ],
+        ),
+        (
+            "processes that are none",
+            "do:\n  - a: {run: {}}\n  - b: {run: {shell: {command: ls}, script: {}, await: 1}}\n"
+            "  - c: {run: {shell: {comand: ls}, return: out}}\n"
+            "  - d: {run: {script: {language: ruby, code: a}}}\n  - e: {run: {script: {language: js}}}\n"
+            "  - f: {run: {script: {language: js, code: a, source: {endpoint: 'ftp://x'}}}}\n"
+            "  - g: {run: {shell: {command: ls, arguments: a, environment: [b], stdin: 1}}}\n",
+            [
+                (3, 14, "property.bad-value", "this has none of them"),
+                (4, 14, "property.bad-value", "this has script and shell"),
+                (5, 22, "property.missing", "a shell process needs 'command'"),
+                (5, 23, "property.unknown", "did you mean 'command'?"),
+                (5, 44, "property.bad-value", "return cannot be 'out'"),
+                (6, 34, "property.bad-value", "language cannot be 'ruby'"),
+                (7, 23, "property.bad-value", "either its 'code' or a 'source'"),
+                (8, 23, "property.bad-value", "either its 'code' or a 'source'"),
+                (8, 66, "endpoint.invalid", "no endpoint of the source of a script"),
+                (9, 47, "property.wrong-type", "arguments must be a list, an object or an expression"),
+                (9, 63, "property.wrong-type", "environment must be an object"),
+                (9, 75, "property.wrong-type", "stdin must be a string"),
+            ],
+        ),
+        (
+            "workflows to run that are none",
+            "do:\n  - a: {run: {workflow: {name: b}}}\n"
+            "  - b: {run: {workflow: {namespace: a, name: b, version: 1}, return: code}}\n",
+            [
+                (3, 25, "property.missing", "a workflow process needs 'namespace'"),
+                (4, 58, "property.wrong-type", "version must be a string"),
+                (4, 70, "property.bad-value", "a workflow has no 'code'"),
+            ],
+        ),
+        (
+            "expressions of ours inside of programs",
+            "do:\n  - a: {run: {shell: {command: 'echo ${ .name }'}}}\n  - b: {run: {shell: {command: 'echo ${name}'}}}\n",
+            [(3, 32, "expression.embedded", "this is text")],
+        ),
+        (
+            "marked expressions in loose mode",
+            "evaluate: {mode: loose}\ndo:\n  - a: {set: {x: '${ .a + }', y: .a +, z: '$nothing', w: $secrets.s, v: now}}\n",
+            [(4, 21, "expression.invalid", "jq cannot compile this expression")],
+        ),
+    ]
+)
+
+ALL = [*ELSEWHERE, *YAML, *VALUES, *DOCUMENT, *TASKS, *EXPRESSIONS, *EVENTS]

@@ -25,7 +25,7 @@ def test_every_mistake_is_told_where_it_is(case: Case) -> None:
     found = diagnose(case.text)
     assert [(d.line, d.column, d.code) for d in found] == [expected[:3] for expected in case.expected]
     for diagnostic, (_, _, _, part) in zip(found, case.expected, strict=True):
-        assert part in diagnostic.message
+        assert part in diagnostic.text
 
 
 def test_a_message_reads_file_line_column_code() -> None:

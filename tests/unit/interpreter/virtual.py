@@ -7,6 +7,7 @@ and goes on from that with nothing else kept.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -28,6 +29,7 @@ from workflow_runner.interpreter.events import Event, EventType, TaskCounts
 from workflow_runner.interpreter.frames import WorkflowFrame
 from workflow_runner.interpreter.interpret import interpret
 from workflow_runner.interpreter.outcome import Completed, Faulted
+from workflow_runner.interpreter.subscriptions import Subscription
 
 T = TypeVar("T")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -44,9 +46,18 @@ class VirtualEffects:
 
     Branches take turns at each await. When all of them sleep, time goes on to the first that wakes or to the first
     deadline; at the same moment those who wake are before deadlines, and outer deadlines before inner ones.
+    `arrivals` are events with the seconds from START at which each comes; what the run emits comes at once.
     """
 
-    def __init__(self, answer: Callable[[Call], Json], *, at: datetime = START, stop_at: int | None = None) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Call], Json],
+        *,
+        at: datetime = START,
+        stop_at: int | None = None,
+        arrivals: Sequence[tuple[float, dict[str, Json]]] = (),
+        names: int = 0,
+    ) -> None:
         self.answer = answer
         self.time = at
         self.events: list[Event] = []
@@ -56,10 +67,15 @@ class VirtualEffects:
         self.paused = timedelta(0)
         self.most_at_once = 1
         self._awake = 1
-        self._alarms: dict[int, tuple[datetime, bool, Callable[[], None]]] = {}
+        self._alarms: dict[int, tuple[datetime, bool, Callable[[], object]]] = {}
         self._number = 0
         self._awaits = 0
         self._stop_at = stop_at
+        self.names = names
+        self.to_come = list(arrivals)
+        self._subscriptions: dict[Subscription, asyncio.Future[None] | None] = {}
+        for arrival in arrivals:
+            self._alarm(START + timedelta(seconds=arrival[0]), functools.partial(self._arrive, arrival), deadline=False)
 
     def now(self) -> datetime:
         return self.time
@@ -69,6 +85,46 @@ class VirtualEffects:
 
     def random(self) -> float:
         return self.chance
+
+    def uuid(self) -> str:
+        self.names += 1
+        return f"name-{self.names}"
+
+    def subscribe(self, subscription: Subscription) -> None:
+        assert subscription not in self._subscriptions
+        self._subscriptions[subscription] = None
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        del self._subscriptions[subscription]
+
+    async def arrival(self, subscription: Subscription) -> None:
+        assert not subscription.waiting
+        await self._pause()
+        if subscription.waiting:
+            return
+        arrived = self._subscriptions[subscription] = asyncio.get_running_loop().create_future()
+        self._awake -= 1
+        self._look()
+        try:
+            await arrived
+        except asyncio.CancelledError:
+            if not arrived.done() or arrived.cancelled():
+                self._awake += 1
+            raise
+        finally:
+            self._subscriptions[subscription] = None
+
+    def offer(self, event: dict[str, Json]) -> bool:
+        """Give an event to those who want it; true when that wakes somebody."""
+        woken = False
+        for subscription, arrived in self._subscriptions.items():
+            if subscription.wants(event):
+                subscription.waiting.append(event)
+                if arrived is not None and not arrived.done():
+                    self._awake += 1
+                    arrived.set_result(None)
+                    woken = True
+        return woken
 
     def report(self, event: Event) -> None:
         self.events.append(event)
@@ -104,28 +160,28 @@ class VirtualEffects:
         if until <= self.clock():
             work.close()
             raise DeadlinePassed
-        passed = False
+        waiting, passed = asyncio.current_task(), False
+        assert waiting is not None
+        already = waiting.cancelling()
 
         def end() -> None:
             nonlocal passed
             passed = True
-            task.cancel()
+            waiting.cancel()
 
-        task = asyncio.create_task(work)
         alarm = self._alarm(until, end, deadline=True)
         try:
-            await asyncio.wait([task])
+            return await work  # in this task: nobody has a turn between the end of the work and what follows it
         except asyncio.CancelledError:
-            task.cancel()
-            await asyncio.wait([task])
+            if passed and waiting.uncancel() <= already:
+                raise DeadlinePassed from None
             raise
         finally:
             self._alarms.pop(alarm, None)
-        if task.cancelled() and passed:
-            raise DeadlinePassed
-        return task.result()
 
     async def gather(self, branches: Sequence[Coroutine[Any, Any, None]]) -> None:
+        if not branches:
+            return
         failures: list[BaseException] = []
         remaining = len(branches)
 
@@ -169,6 +225,11 @@ class VirtualEffects:
     async def call(self, request: Call) -> Json:
         await self._pause()
         self.calls.append(request)
+        if request.protocol == "emit":
+            event = request.arguments["event"]
+            assert isinstance(event, dict)
+            self.offer(event)
+            return None
         return self.answer(request)
 
     async def evaluate(self, request: JqRequest | SchemaRequest) -> Json:
@@ -183,18 +244,28 @@ class VirtualEffects:
         self._awaits += 1
         await asyncio.sleep(0)
 
-    def _alarm(self, until: datetime, ring: Callable[[], None], *, deadline: bool) -> int:
+    def _arrive(self, arrival: tuple[float, dict[str, Json]]) -> bool:
+        self.to_come.remove(arrival)
+        return self.offer(arrival[1])
+
+    def _alarm(self, until: datetime, ring: Callable[[], object], *, deadline: bool) -> int:
         self._number += 1
         self._alarms[self._number] = (until, deadline, ring)
         return self._number
 
     def _look(self) -> None:
         """Nobody is awake: time goes on."""
-        if self._awake == 0 and self._alarms:
+        while self._awake == 0 and self._alarms:
             number = min(self._alarms, key=lambda number: (*self._alarms[number][:2], number))
             until, _, ring = self._alarms.pop(number)
             self.time = max(self.time, until + self.paused)
-            ring()
+            if ring() is not False:  # an event that nobody waits for changes nothing
+                return
+        if self._awake == 0:
+            for arrived in self._subscriptions.values():
+                if arrived is not None and not arrived.done():
+                    self._awake += 1
+                    arrived.set_exception(AssertionError("the run listens, and nothing will ever come"))
 
 
 def no_calls(request: Call) -> Json:
@@ -261,13 +332,14 @@ class Options:
     chance: float = 0.5
     execution_id: str = "exec-1"
     run_id: str = "run-1"
+    arrivals: Sequence[tuple[float, dict[str, Json]]] = ()
 
 
 def run(text: str | Workflow, input_: Json = None, **options: Any) -> Story:
     """Run a document to its end in virtual time."""
     workflow = read(text) if isinstance(text, str) else text
     chosen = Options(**options)
-    effects = VirtualEffects(chosen.answer)
+    effects = VirtualEffects(chosen.answer, arrivals=chosen.arrivals)
     effects.chance = chosen.chance
     frame = WorkflowFrame(raw_input=input_, started_at=START)
     outcome = asyncio.run(_interpret(workflow, frame, effects, chosen))
@@ -315,7 +387,7 @@ def halves(
     """Stop a run at that await and continue it from its state as JSON; None when it ends before."""
     workflow = read(text) if isinstance(text, str) else text
     chosen = Options(**options)
-    first = VirtualEffects(chosen.answer, stop_at=stop_at)
+    first = VirtualEffects(chosen.answer, stop_at=stop_at, arrivals=chosen.arrivals)
     first.chance = chosen.chance
     frame = WorkflowFrame(raw_input=input_, started_at=START)
     try:
@@ -325,7 +397,9 @@ def halves(
     else:
         return None
     state = frame_codec.decode(json.loads(json.dumps(frame_codec.encode(frame))))
-    second = VirtualEffects(chosen.answer, at=first.time + timedelta(seconds=seconds_later))
+    second = VirtualEffects(
+        chosen.answer, at=first.time + timedelta(seconds=seconds_later), arrivals=first.to_come, names=first.names
+    )
     second.chance = chosen.chance
     outcome = asyncio.run(_interpret(continue_with or workflow, state, second, chosen))
     return Halves(first.events, second.events, outcome, state.counts, first.calls + second.calls, second.sleeps)

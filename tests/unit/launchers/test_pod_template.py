@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.launchers.conftest import MakeRun
 
 from workflow_runner.launchers.pod_template import pod_template
@@ -75,8 +76,29 @@ def test_what_the_pod_is_told(settings: LaunchSettings, make_run: MakeRun) -> No
         "WORKFLOW_RUNNER_SINK_ENDPOINT": "sink.ns.svc:9090",
         "WORKFLOW_RUNNER_SINK_CA": "PEM",
         "WORKFLOW_RUNNER_SINK_TOKEN_FILE": "/etc/workflow-runner/token",
+        "WORKFLOW_RUNNER_ALLOW_ADDRESSES": "",
+        "WORKFLOW_RUNNER_DENY_ADDRESSES": "",
+        "WORKFLOW_RUNNER_PROCESSES": "true",
+        "WORKFLOW_RUNNER_PROCESS_TIMEOUT_SECONDS": "",
+        "WORKFLOW_RUNNER_DEFAULT_CATALOG": "",
         "LOG_LEVEL": "debug",
     }
+
+
+def test_where_the_pods_calls_may_go_is_for_the_operator_to_say(settings: LaunchSettings, make_run: MakeRun) -> None:
+    settings = replace(settings, allow_addresses=("*.test", "10.0.0.0/8"), deny_addresses=("10.1.0.0/16",))
+    run = make_run(env=({"name": "WORKFLOW_RUNNER_ALLOW_ADDRESSES", "value": "*"},))
+    told = environment(settings, run)
+    assert told["WORKFLOW_RUNNER_ALLOW_ADDRESSES"] == "*.test,10.0.0.0/8"
+    assert told["WORKFLOW_RUNNER_DENY_ADDRESSES"] == "10.1.0.0/16"
+
+
+def test_what_a_pod_permits_is_for_the_operator_to_say(settings: LaunchSettings, make_run: MakeRun) -> None:
+    settings = replace(settings, processes=False, process_seconds=90.5, default_catalog="https://c.test/")
+    told = environment(settings, make_run(env=({"name": "WORKFLOW_RUNNER_PROCESSES", "value": "true"},)))
+    assert told["WORKFLOW_RUNNER_PROCESSES"] == "false"
+    assert told["WORKFLOW_RUNNER_PROCESS_TIMEOUT_SECONDS"] == "90.5"
+    assert told["WORKFLOW_RUNNER_DEFAULT_CATALOG"] == "https://c.test/"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(90.0, "90"), (0.25, "0.25"), (100.0, "100"), (315360000.0, "315360000")])

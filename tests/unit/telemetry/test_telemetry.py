@@ -154,6 +154,15 @@ def test_the_number_of_concealed_values_is_bounded_and_the_newest_stay() -> None
     assert telemetry.redact("secret-number-00000") == "secret-number-00000"
 
 
+def test_tokens_that_pass_do_not_push_out_what_lasts() -> None:
+    telemetry.conceal("a-secret-that-lasts")
+    for number in range(telemetry.MOST_SECRETS + 50):
+        telemetry.conceal(f"token-number-{number:05}", passing=True)
+    assert len(telemetry._concealed) == telemetry.MOST_SECRETS
+    assert telemetry.redact("a-secret-that-lasts") == telemetry.REDACTED
+    assert telemetry.redact(f"token-number-{telemetry.MOST_SECRETS + 49:05}") == telemetry.REDACTED
+
+
 @pytest.mark.parametrize(
     "key",
     ["authorization", "Authorization", "token", "api_key", "apiKey", "API-Key", "password", "x-auth-token", "client_secret"],

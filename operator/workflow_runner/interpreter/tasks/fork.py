@@ -12,9 +12,9 @@ from contextlib import suppress
 from workflow_runner.dsl.model import ForkTask
 from workflow_runner.dsl.problems import Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json
-from workflow_runner.interpreter.dataflow import Place, Scope
+from workflow_runner.interpreter.dataflow import Holder, Place, Scope
 from workflow_runner.interpreter.engine import Ended, Engine
-from workflow_runner.interpreter.frames import Branch, Fork, ListFrame, TaskFrame, WorkflowFrame
+from workflow_runner.interpreter.frames import Branch, Fork, ListFrame, TaskFrame
 from workflow_runner.interpreter.open_tasks import open_tasks
 
 
@@ -60,11 +60,11 @@ async def _branch(engine: Engine, task: ForkTask, fork: Fork, number: int, place
     raise _Decided
 
 
-def _settle(engine: Engine, task: ForkTask, fork: Fork, holder: WorkflowFrame | Branch) -> Json:
+def _settle(engine: Engine, task: ForkTask, fork: Fork, holder: Holder) -> Json:
     """What comes of the fork, now that no branch runs: its output, its error, or the end of the workflow."""
     for tasks, branch in zip(task.branches, fork.branches, strict=True):
         if branch.end is None:
-            for inner, inner_frame in open_tasks(tasks, branch.tasks):
+            for inner, inner_frame in open_tasks(engine.run, tasks, branch.tasks):
                 engine.run.cancelled(inner, inner_frame)
             branch.end = "cancelled"
     decided = fork.branches[fork.decided or 0]
@@ -78,7 +78,7 @@ def _settle(engine: Engine, task: ForkTask, fork: Fork, holder: WorkflowFrame | 
     return decided.output if task.compete else [branch.output for branch in fork.branches]
 
 
-def _carry_over(before: Json, branch: Branch, holder: WorkflowFrame | Branch) -> None:
+def _carry_over(before: Json, branch: Branch, holder: Holder) -> None:
     """Let what a branch exported count where the fork stands, as if it had come to that only now.
 
     An export that did not ask for `$context` replaces it. Otherwise the branch's context is what it was at the

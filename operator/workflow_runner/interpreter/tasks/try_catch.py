@@ -61,9 +61,9 @@ async def _attempt(engine: Engine, task: TryTask, frame: TaskFrame, attempts: At
         return fault.problem
     except DeadlinePassed:
         problem = Problem.standard(
-            TIMEOUT, f"attempt {attempts.attempt} took longer than limit.attempt.duration", instance=task.reference
+            TIMEOUT, f"attempt {attempts.attempt} took longer than limit.attempt.duration", instance=scope.instance
         )
-        for inner, inner_frame in open_tasks(task.try_, attempts.body):
+        for inner, inner_frame in open_tasks(engine.run, task.try_, attempts.body):
             engine.run.failed(inner, inner_frame, problem)
         return problem
     return None

@@ -25,13 +25,15 @@ _sym_db = _symbol_database.Default()
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2 as ai_dot_stigmer_dot_workflow_dot_runner_dot_v1_dot_io__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,ai/stigmer/workflowrunner/sink/v1/sink.proto\x12!ai.stigmer.workflowrunner.sink.v1\x1a&ai/stigmer/workflow/runner/v1/io.proto\"V\n\x03Run\x12\x15\n\rexecution_uid\x18\x01 \x01(\t\x12\x14\n\x0c\x65xecution_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x11\n\tcontinued\x18\x04 \x01(\x08\"\xbb\x02\n\rProgressBatch\x12\x33\n\x03run\x18\x01 \x01(\x0b\x32&.ai.stigmer.workflowrunner.sink.v1.Run\x12\x44\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x34.ai.stigmer.workflow.runner.v1.WorkflowProgressEvent\x12=\n\x06\x63ounts\x18\x03 \x01(\x0b\x32-.ai.stigmer.workflowrunner.sink.v1.TaskCounts\x12\x41\n\x07\x63ontrol\x18\x04 \x01(\x0b\x32\x30.ai.stigmer.workflowrunner.sink.v1.ControlResult\x12\x13\n\x0boutput_json\x18\x05 \x01(\x0c\x12\x18\n\x10output_too_large\x18\x06 \x01(\x08\"b\n\nTaskCounts\x12\x0f\n\x07started\x18\x01 \x01(\x03\x12\x11\n\tcompleted\x18\x02 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x03\x12\x0f\n\x07skipped\x18\x04 \x01(\x03\x12\x0f\n\x07retried\x18\x05 \x01(\x03\"X\n\rControlResult\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x0e\n\x06result\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0bsuspendable\x18\x04 \x01(\x08\"-\n\x10ProgressResponse\x12\x19\n\x11received_sequence\x18\x01 \x01(\x03\"C\n\x0cWatchRequest\x12\x33\n\x03run\x18\x01 \x01(\x0b\x32&.ai.stigmer.workflowrunner.sink.v1.Run\"\xb9\x02\n\rWatchResponse\x12T\n\rdesired_state\x18\x01 \x01(\x0e\x32=.ai.stigmer.workflowrunner.sink.v1.WatchResponse.DesiredState\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x19\n\x11recorded_sequence\x18\x04 \x01(\x03\x12\x1a\n\x12\x64\x65livered_sequence\x18\x05 \x01(\x03\"w\n\x0c\x44\x65siredState\x12\x1d\n\x19\x44\x45SIRED_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x45SIRED_STATE_RUN\x10\x01\x12\x17\n\x13\x44\x45SIRED_STATE_PAUSE\x10\x02\x12\x18\n\x14\x44\x45SIRED_STATE_CANCEL\x10\x03\x32\xf0\x01\n\x0bSinkService\x12s\n\x08Progress\x12\x30.ai.stigmer.workflowrunner.sink.v1.ProgressBatch\x1a\x33.ai.stigmer.workflowrunner.sink.v1.ProgressResponse(\x01\x12l\n\x05Watch\x12/.ai.stigmer.workflowrunner.sink.v1.WatchRequest\x1a\x30.ai.stigmer.workflowrunner.sink.v1.WatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,ai/stigmer/workflowrunner/sink/v1/sink.proto\x12!ai.stigmer.workflowrunner.sink.v1\x1a&ai/stigmer/workflow/runner/v1/io.proto\"V\n\x03Run\x12\x15\n\rexecution_uid\x18\x01 \x01(\t\x12\x14\n\x0c\x65xecution_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x11\n\tcontinued\x18\x04 \x01(\x08\"\xbb\x02\n\rProgressBatch\x12\x33\n\x03run\x18\x01 \x01(\x0b\x32&.ai.stigmer.workflowrunner.sink.v1.Run\x12\x44\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x34.ai.stigmer.workflow.runner.v1.WorkflowProgressEvent\x12=\n\x06\x63ounts\x18\x03 \x01(\x0b\x32-.ai.stigmer.workflowrunner.sink.v1.TaskCounts\x12\x41\n\x07\x63ontrol\x18\x04 \x01(\x0b\x32\x30.ai.stigmer.workflowrunner.sink.v1.ControlResult\x12\x13\n\x0boutput_json\x18\x05 \x01(\x0c\x12\x18\n\x10output_too_large\x18\x06 \x01(\x08\"b\n\nTaskCounts\x12\x0f\n\x07started\x18\x01 \x01(\x03\x12\x11\n\tcompleted\x18\x02 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x03\x12\x0f\n\x07skipped\x18\x04 \x01(\x03\x12\x0f\n\x07retried\x18\x05 \x01(\x03\"X\n\rControlResult\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x0e\n\x06result\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0bsuspendable\x18\x04 \x01(\x08\"-\n\x10ProgressResponse\x12\x19\n\x11received_sequence\x18\x01 \x01(\x03\"C\n\x0cWatchRequest\x12\x33\n\x03run\x18\x01 \x01(\x0b\x32&.ai.stigmer.workflowrunner.sink.v1.Run\"\xc4\x01\n\rListenRequest\x12\x33\n\x03run\x18\x01 \x01(\x0b\x32&.ai.stigmer.workflowrunner.sink.v1.Run\x12=\n\x08interest\x18\x02 \x01(\x0b\x32+.ai.stigmer.workflowrunner.sink.v1.Interest\x12?\n\x07\x61nswers\x18\x03 \x03(\x0b\x32..ai.stigmer.workflowrunner.sink.v1.EventAnswer\"J\n\x08Interest\x12>\n\x06wanted\x18\x01 \x03(\x0b\x32..ai.stigmer.workflowrunner.sink.v1.WantedEvent\"\x94\x01\n\x0bWantedEvent\x12R\n\nattributes\x18\x01 \x03(\x0b\x32>.ai.stigmer.workflowrunner.sink.v1.WantedEvent.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\":\n\x0b\x45ventAnswer\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\r\n\x05taken\x18\x02 \x01(\x08\x12\x0c\n\x04\x66ull\x18\x03 \x01(\x08\"4\n\x0eListenResponse\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x12\n\nevent_json\x18\x02 \x01(\x0c\"\xb9\x02\n\rWatchResponse\x12T\n\rdesired_state\x18\x01 \x01(\x0e\x32=.ai.stigmer.workflowrunner.sink.v1.WatchResponse.DesiredState\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x19\n\x11recorded_sequence\x18\x04 \x01(\x03\x12\x1a\n\x12\x64\x65livered_sequence\x18\x05 \x01(\x03\"w\n\x0c\x44\x65siredState\x12\x1d\n\x19\x44\x45SIRED_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x45SIRED_STATE_RUN\x10\x01\x12\x17\n\x13\x44\x45SIRED_STATE_PAUSE\x10\x02\x12\x18\n\x14\x44\x45SIRED_STATE_CANCEL\x10\x03\x32\xe3\x02\n\x0bSinkService\x12s\n\x08Progress\x12\x30.ai.stigmer.workflowrunner.sink.v1.ProgressBatch\x1a\x33.ai.stigmer.workflowrunner.sink.v1.ProgressResponse(\x01\x12l\n\x05Watch\x12/.ai.stigmer.workflowrunner.sink.v1.WatchRequest\x1a\x30.ai.stigmer.workflowrunner.sink.v1.WatchResponse0\x01\x12q\n\x06Listen\x12\x30.ai.stigmer.workflowrunner.sink.v1.ListenRequest\x1a\x31.ai.stigmer.workflowrunner.sink.v1.ListenResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ai.stigmer.workflowrunner.sink.v1.sink_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_WANTEDEVENT_ATTRIBUTESENTRY']._loaded_options = None
+  _globals['_WANTEDEVENT_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_RUN']._serialized_start=123
   _globals['_RUN']._serialized_end=209
   _globals['_PROGRESSBATCH']._serialized_start=212
@@ -44,10 +46,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROGRESSRESPONSE']._serialized_end=764
   _globals['_WATCHREQUEST']._serialized_start=766
   _globals['_WATCHREQUEST']._serialized_end=833
-  _globals['_WATCHRESPONSE']._serialized_start=836
-  _globals['_WATCHRESPONSE']._serialized_end=1149
-  _globals['_WATCHRESPONSE_DESIREDSTATE']._serialized_start=1030
-  _globals['_WATCHRESPONSE_DESIREDSTATE']._serialized_end=1149
-  _globals['_SINKSERVICE']._serialized_start=1152
-  _globals['_SINKSERVICE']._serialized_end=1392
+  _globals['_LISTENREQUEST']._serialized_start=836
+  _globals['_LISTENREQUEST']._serialized_end=1032
+  _globals['_INTEREST']._serialized_start=1034
+  _globals['_INTEREST']._serialized_end=1108
+  _globals['_WANTEDEVENT']._serialized_start=1111
+  _globals['_WANTEDEVENT']._serialized_end=1259
+  _globals['_WANTEDEVENT_ATTRIBUTESENTRY']._serialized_start=1210
+  _globals['_WANTEDEVENT_ATTRIBUTESENTRY']._serialized_end=1259
+  _globals['_EVENTANSWER']._serialized_start=1261
+  _globals['_EVENTANSWER']._serialized_end=1319
+  _globals['_LISTENRESPONSE']._serialized_start=1321
+  _globals['_LISTENRESPONSE']._serialized_end=1373
+  _globals['_WATCHRESPONSE']._serialized_start=1376
+  _globals['_WATCHRESPONSE']._serialized_end=1689
+  _globals['_WATCHRESPONSE_DESIREDSTATE']._serialized_start=1570
+  _globals['_WATCHRESPONSE_DESIREDSTATE']._serialized_end=1689
+  _globals['_SINKSERVICE']._serialized_start=1692
+  _globals['_SINKSERVICE']._serialized_end=2047
 # @@protoc_insertion_point(module_scope)

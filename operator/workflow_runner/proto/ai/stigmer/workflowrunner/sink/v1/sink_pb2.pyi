@@ -74,6 +74,53 @@ class WatchRequest(_message.Message):
     run: Run
     def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
 
+class ListenRequest(_message.Message):
+    __slots__ = ("run", "interest", "answers")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    INTEREST_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    run: Run
+    interest: Interest
+    answers: _containers.RepeatedCompositeFieldContainer[EventAnswer]
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., interest: _Optional[_Union[Interest, _Mapping]] = ..., answers: _Optional[_Iterable[_Union[EventAnswer, _Mapping]]] = ...) -> None: ...
+
+class Interest(_message.Message):
+    __slots__ = ("wanted",)
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    wanted: _containers.RepeatedCompositeFieldContainer[WantedEvent]
+    def __init__(self, wanted: _Optional[_Iterable[_Union[WantedEvent, _Mapping]]] = ...) -> None: ...
+
+class WantedEvent(_message.Message):
+    __slots__ = ("attributes",)
+    class AttributesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    attributes: _containers.ScalarMap[str, str]
+    def __init__(self, attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class EventAnswer(_message.Message):
+    __slots__ = ("number", "taken", "full")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_FIELD_NUMBER: _ClassVar[int]
+    FULL_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    taken: bool
+    full: bool
+    def __init__(self, number: _Optional[int] = ..., taken: _Optional[bool] = ..., full: _Optional[bool] = ...) -> None: ...
+
+class ListenResponse(_message.Message):
+    __slots__ = ("number", "event_json")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    EVENT_JSON_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    event_json: bytes
+    def __init__(self, number: _Optional[int] = ..., event_json: _Optional[bytes] = ...) -> None: ...
+
 class WatchResponse(_message.Message):
     __slots__ = ("desired_state", "reason", "generation", "recorded_sequence", "delivered_sequence")
     class DesiredState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):

@@ -44,6 +44,11 @@ class SinkServiceStub:
                 request_serializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.WatchRequest.SerializeToString,
                 response_deserializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.WatchResponse.FromString,
                 _registered_method=True)
+        self.Listen = channel.stream_stream(
+                '/ai.stigmer.workflowrunner.sink.v1.SinkService/Listen',
+                request_serializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.ListenRequest.SerializeToString,
+                response_deserializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.ListenResponse.FromString,
+                _registered_method=True)
 
 
 class SinkServiceServicer:
@@ -65,6 +70,14 @@ class SinkServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Listen(self, request_iterator, context):
+        """CloudEvents coming down, while the run listens: the pod says what it listens for, again after every
+        change, and that it has taken an event. A pod that listens for nothing has no such stream.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SinkServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +90,11 @@ def add_SinkServiceServicer_to_server(servicer, server):
                     servicer.Watch,
                     request_deserializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.WatchRequest.FromString,
                     response_serializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.WatchResponse.SerializeToString,
+            ),
+            'Listen': grpc.stream_stream_rpc_method_handler(
+                    servicer.Listen,
+                    request_deserializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.ListenRequest.FromString,
+                    response_serializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.ListenResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -133,6 +151,33 @@ class SinkService:
             '/ai.stigmer.workflowrunner.sink.v1.SinkService/Watch',
             ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.WatchRequest.SerializeToString,
             ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Listen(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/ai.stigmer.workflowrunner.sink.v1.SinkService/Listen',
+            ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.ListenRequest.SerializeToString,
+            ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.ListenResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,33 @@
+"""What a run has besides its document, by environment and options: for the commands that run documents."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from workflow_runner.cli.documents import STANDARD_INPUT
+from workflow_runner.errors import InvalidInput
+from workflow_runner.hosts.elsewhere import HostOptions
+from workflow_runner.settings import host_settings
+
+
+def host_options(
+    file: Path | None = None, workflows: Sequence[Path] = (), environment: Mapping[str, str] = os.environ
+) -> HostOptions:
+    """Raises InvalidInput. Other workflows are found beside the document's `file` and in the folders `workflows`, in these
+    with all that is below them; without a file, as in a launched pod, there are none."""
+    settings = host_settings(environment)
+    for folder in workflows:
+        if not folder.is_dir():
+            raise InvalidInput(f"--workflows {folder} is no folder", code="input.unreadable")
+    library = rules = None
+    if file is not None:
+        from workflow_runner.hosts.library import Library  # a pod does not wait for it
+
+        library = Library([] if file == STANDARD_INPUT else [file.parent], workflows)
+    if not settings.processes or settings.process_seconds is not None:
+        from workflow_runner.calls.process import SECONDS, ProcessRules
+
+        rules = ProcessRules(allowed=settings.processes, seconds=settings.process_seconds or SECONDS)
+    return HostOptions(library=library, default_catalog=settings.default_catalog, processes=rules)

@@ -1,0 +1,171 @@
+"""A workflow as a Graph: `build` is called by `workflow-runner graph` and by tests."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from workflow_runner.dsl.flow import successors
+from workflow_runner.dsl.model import (
+    CONTINUE,
+    EXIT,
+    ForkTask,
+    ForTask,
+    SwitchTask,
+    Task,
+    TaskList,
+    TryTask,
+    Workflow,
+    task_lists,
+)
+from workflow_runner.dsl.model import END as END_DIRECTIVE
+from workflow_runner.graph.model import END, ENTRY, Box, Graph, Section, Step
+
+LONGEST_LINE = 44
+"""The most characters of one line in a box or at a step."""
+
+_KINDS = ("call", "do", "emit", "for", "fork", "listen", "raise", "run", "set", "switch", "try", "wait")
+
+
+def build(workflow: Workflow) -> Graph:
+    """The graph of a document that was read."""
+    head = workflow.document
+    numbers = itertools.count()
+    root = _Builder(lambda: next(numbers)).section(workflow.do, "")
+    return Graph(f"{head.namespace}/{head.name}:{head.version}", root)
+
+
+class _Builder:
+    def __init__(self, number: Callable[[], int]) -> None:
+        self._number = number
+
+    def section(self, tasks: TaskList, title: str, *, loop: str | None = None) -> Section:
+        id_ = f"s{self._number()}"
+        boxes = tuple(self._box(task) for task in tasks)
+        steps = [Step(ENTRY, 0, "next"), *(step for number in range(len(tasks)) for step in _steps(tasks, number))]
+        if loop is not None:
+            steps.append(Step(len(tasks), ENTRY, "loop", loop))
+        return Section(id_, title, boxes, tuple(steps))
+
+    def _box(self, task: Task) -> Box:
+        id_ = f"t{self._number()}"
+        kind = next(
+            (kind for kind in _KINDS if kind in task.definition and not (kind == "do" and "for" in task.definition)), ""
+        )
+        lines = tuple(line for line in _lines(kind, task.definition) if line)
+        return Box(id_, kind, _name(task.name), lines, task.reference, tuple(self._sections(task)))
+
+    def _sections(self, task: Task) -> Iterator[Section]:
+        lists = task_lists(task)
+        if isinstance(task, TryTask):
+            yield self.section(task.try_, "try")
+            yield self.section(task.catch.do or TaskList(), _catch(task.definition.get("catch")))
+        elif isinstance(task, ForTask):
+            again = "next" if task.while_ is None else clip(f"next, while {task.while_.source.strip()}")
+            yield self.section(task.do, "", loop=again)
+        elif isinstance(task, ForkTask):
+            for branch in lists:
+                yield self.section(branch, "")
+        elif task.kind == "listen":
+            for inner in lists:
+                yield self.section(inner, "", loop="next event")
+        else:
+            for inner in lists:
+                yield self.section(inner, "")
+
+
+def _steps(tasks: TaskList, number: int) -> Iterator[Step]:
+    task = tasks[number]
+    if isinstance(task, SwitchTask):
+        found = [(case.then, _name(case.name)) for case in task.cases]
+        if all(case.when is not None for case in task.cases):
+            found.append((task.then, "none of them"))
+    else:
+        found = [(target, "") for target, _ in successors(task)]
+    for target, label in found:
+        place = _place(tasks, number, target)
+        kind = "case" if label else "next" if place == number + 1 else "jump"
+        yield Step(number, place, kind, label)  # type: ignore[arg-type]  # three of the kinds
+    if task.if_ is not None and not any(_place(tasks, number, target) == number + 1 for target, _ in found):
+        yield Step(number, number + 1, "skip", "if not")
+
+
+def _place(tasks: TaskList, number: int, target: str) -> int:
+    if target == END_DIRECTIVE:
+        return END
+    if target == EXIT:
+        return len(tasks)
+    place = tasks.index_of(target) if target != CONTINUE else None
+    return number + 1 if place is None else place
+
+
+def _lines(kind: str, definition: dict[str, Any]) -> Iterator[str]:
+    """What a task is about, from its own text."""
+    if "if" in definition:
+        yield clip(f"if {bare(definition['if'])}")
+    match kind, definition.get(kind):
+        case "call", "http":
+            arguments = definition.get("with")
+            if isinstance(arguments, dict):
+                endpoint = arguments.get("endpoint")
+                uri = endpoint.get("uri") if isinstance(endpoint, dict) else endpoint
+                yield clip(f"{str(arguments.get('method', '')).upper()} {bare(uri)}")
+        case "call", str(function):
+            yield clip(function)
+        case "for", dict(loop):
+            yield clip(f"{loop.get('each', 'item')} in {bare(loop.get('in'))}")
+        case "fork", {"compete": True}:
+            yield "the first to complete wins"
+        case "wait", duration:
+            yield clip(bare(duration))
+        case "raise", {"error": error}:
+            yield clip(
+                f"{bare(error.get('type')).rpartition('/')[2]} {error.get('status')}" if isinstance(error, dict) else error
+            )
+        case "emit", {"event": {"with": {"type": type_}}}:
+            yield clip(bare(type_))
+        case "listen", {"to": dict(to)}:
+            yield clip(", ".join(to))
+        case "run", dict(run):
+            yield clip(", ".join(name for name in run if name not in ("await", "return")))
+
+
+def _catch(definition: Any) -> str:
+    """The title of what handles errors: which, and whether the block is tried again."""
+    words = ["catch"]
+    if isinstance(definition, dict):
+        errors = definition.get("errors")
+        if isinstance(errors, dict) and isinstance(errors.get("with"), dict):
+            words += [str(value).rpartition("/")[2] for name, value in errors["with"].items() if name in ("type", "status")]
+        if "when" in definition:
+            words.append(f"when {bare(definition['when'])}")
+        if "retry" in definition:
+            retry = definition["retry"]
+            words.append(f"(retry {retry})" if isinstance(retry, str) else "(with retries)")
+    return clip(" ".join(words))
+
+
+def bare(value: Any) -> str:
+    """A value as people write it: text without `${ }`, anything else as JSON."""
+    if not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    text = value.strip()
+    return text[2:-1].strip() if text.startswith("${") and text.endswith("}") else text
+
+
+def clip(text: str) -> str:
+    """One line of at most LONGEST_LINE characters, all of which can be printed."""
+    text = "".join(one if one.isprintable() else " " for one in text[: 4 * LONGEST_LINE])
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
+
+
+def _name(name: str) -> str:
+    return clip(name) or "(blank)"
+
+
+def texts(box: Box) -> Sequence[str]:
+    """What stands in a box: its kind and name, then its lines."""
+    return (f"{box.kind} · {box.name}" if box.kind else box.name, *box.lines)

@@ -1,0 +1,95 @@
+"""CloudEvents from the operator for a launched pod's run: the Listen stream of the sink. Owned by reporter.py.
+
+Opened when the run first listens for something. The pod says what, again after every change, and answers each event with
+what became of it on the run's bus; the operator tells that to whoever sent the event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+
+import grpc
+import grpc.aio
+
+from workflow_runner.hosts.event_bus import EventBus, Offer
+from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2
+
+LISTEN = "/ai.stigmer.workflowrunner.sink.v1.SinkService/Listen"
+MOST_WANTED = 200
+"""Entries that are told one by one; a run that listens for more hears everything."""
+
+log = logging.getLogger(__name__)
+
+
+class SinkEvents:
+    """What a run listens for, told to the operator, and the events that come from there."""
+
+    def __init__(self, bus: EventBus, run: sink_pb2.Run) -> None:
+        self._bus = bus
+        bus.changed = self.changed
+        self._run = run
+        self._changed = asyncio.Event()
+        self._answers: list[sink_pb2.EventAnswer] = []
+
+    def changed(self) -> None:
+        """Somebody begins or ends to listen."""
+        self._changed.set()
+
+    async def wanted(self) -> None:
+        """Return when the run listens for something."""
+        while not self._bus.subscriptions:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def stream(
+        self, channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...], seconds: float, works: Callable[[], None]
+    ) -> None:
+        """One stream, from its dial to its end. `works` is told of each event."""
+        self._answers.clear()
+        call = channel.stream_stream(
+            LISTEN,
+            request_serializer=sink_pb2.ListenRequest.SerializeToString,
+            response_deserializer=sink_pb2.ListenResponse.FromString,
+        )(self._requests(), metadata=metadata, timeout=seconds)
+        try:
+            async for response in call:
+                works()
+                offer = self._offer(response.event_json)
+                answer = sink_pb2.EventAnswer(number=response.number, taken=offer.taken > 0, full=offer.full > 0)
+                self._answers.append(answer)
+                self._changed.set()
+        finally:
+            call.cancel()
+
+    async def _requests(self) -> AsyncIterator[sink_pb2.ListenRequest]:
+        """What the pod says on a stream, for as long as it is open."""
+        request, told = sink_pb2.ListenRequest(run=self._run), None
+        while True:
+            self._changed.clear()
+            interest = self._interest()
+            if interest != told:
+                request.interest.CopyFrom(interest)
+                told = interest
+            answers, self._answers = self._answers, []
+            request.answers.extend(answers)
+            if request.ByteSize():
+                yield request
+            request = sink_pb2.ListenRequest()
+            if not self._answers:
+                await self._changed.wait()
+
+    def _interest(self) -> sink_pb2.Interest:
+        wanted = {tuple(sorted(each.items())) for subscription in self._bus.subscriptions for each in subscription.wanted}
+        if len(wanted) > MOST_WANTED or () in wanted:
+            wanted = {()}
+        return sink_pb2.Interest(wanted=[sink_pb2.WantedEvent(attributes=dict(each)) for each in sorted(wanted)])
+
+    def _offer(self, text: bytes) -> Offer:
+        event = json.loads(text)
+        if not isinstance(event, dict):
+            log.warning("the operator sent what is no event")
+            return Offer(0, 0)
+        return self._bus.offer(event)

@@ -1,0 +1,35 @@
+"""The arguments of calls, evaluated over a task's input; `call_http`, `call_openapi` and `call_grpc` use it."""
+
+from __future__ import annotations
+
+from workflow_runner.dsl.problems import EXPRESSION, Problem, WorkflowFault
+from workflow_runner.dsl.templates import Json, Literal, Template
+from workflow_runner.interpreter.dataflow import Scope
+from workflow_runner.interpreter.uris import expand
+
+
+async def uri(endpoint: Template, data: Json, scope: Scope) -> str:
+    """An endpoint's URI; a literal one is a URI template. Raises WorkflowFault, like everything here."""
+    value = await text("endpoint", endpoint, data, scope)
+    return expand(value, data) if isinstance(endpoint, Literal) else value
+
+
+async def mapping(what: str, template: Template | None, data: Json, scope: Scope) -> dict[str, Json]:
+    """An object; an empty one where there is no template."""
+    value = {} if template is None else await scope.template(template, data)
+    if not isinstance(value, dict):
+        raise wrong(f"`{what}` must be an object, and its expression gave another kind of value")
+    return value
+
+
+async def text(what: str, template: Template, data: Json, scope: Scope) -> str:
+    """A string."""
+    value = await scope.template(template, data)
+    if not isinstance(value, str):
+        raise wrong(f"`{what}` must be a string, and its expression gave another kind of value")
+    return value
+
+
+def wrong(detail: str) -> WorkflowFault:
+    """The fault of an expression that gave something else than what it is for."""
+    return WorkflowFault(Problem.standard(EXPRESSION, detail))
