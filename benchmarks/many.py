@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection
 
 import aiohttp
 from aiohttp import web
-
 from benchmarks.memory import resident_mib
+
 from workflow_runner.calls import Calls
 from workflow_runner.dsl.model import Workflow
 from workflow_runner.expressions.documents import read_document

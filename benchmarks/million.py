@@ -14,6 +14,7 @@ import time
 from multiprocessing.connection import Connection
 
 from benchmarks.memory import resident_mib
+
 from workflow_runner.expressions.documents import read_document
 from workflow_runner.hosts.local import LocalRun
 from workflow_runner.interpreter.events import Event, EventType

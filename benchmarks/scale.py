@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Callable
 
 from benchmarks.tasks import Case, forked, looped, one_by_one, run, switched
+
 from workflow_runner.expressions.documents import read_document
 
 BOUND = 11.0

@@ -15,7 +15,7 @@ from msgspec import Struct
 from workflow_runner.dsl.problems import AUTHORIZATION, EXPRESSION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import ArrayTemplate, Expression, Json, Literal, ObjectTemplate, Template
 from workflow_runner.expressions.paths import PathError
-from workflow_runner.expressions.programs import EvaluationFailed, InvalidProgram, Program, program_for
+from workflow_runner.expressions.programs import EvaluationFailed, InvalidProgram, program_for
 
 _SHOWN = 200  # characters of a program or of jq's message that an error repeats
 
@@ -41,18 +41,19 @@ async def evaluate(template: Template, data: Json, variables: Mapping[str, Json]
     if isinstance(template, Literal):
         return template.value
     if isinstance(template, Expression):
-        program = program_for(template)
         try:
-            payload = _answer_or_payload(template, program, data, variables)
-            if isinstance(payload, _Answer):
-                return payload.value
-            return await defer(JqRequest(program.text, payload))
+            answer = _answer(template, data, variables)
+            return await defer(answer) if isinstance(answer, JqRequest) else answer
         except (EvaluationFailed, InvalidProgram) as error:
             if template.otherwise is not None:
                 return template.otherwise
             raise _fault(template, str(error)) from error
     if isinstance(template, ObjectTemplate):
-        return {key: await evaluate(part, data, variables, defer) for key, part in template.items}
+        members: dict[str, Json] = {}
+        for key, part in template.items:
+            # A literal needs no coroutine, and most parts are literals.
+            members[key] = part.value if isinstance(part, Literal) else await evaluate(part, data, variables, defer)
+        return members
     return [await evaluate(part, data, variables, defer) for part in template.items]
 
 
@@ -65,16 +66,15 @@ def evaluate_here(template: Template, data: Json, variables: Mapping[str, Json])
     if isinstance(template, Literal):
         return template.value
     if isinstance(template, Expression):
-        program = program_for(template)
         try:
-            answer = _answer_or_payload(template, program, data, variables)
+            answer = _answer(template, data, variables)
         except (EvaluationFailed, InvalidProgram) as error:
             if template.otherwise is not None:
                 return template.otherwise
             raise _fault(template, str(error)) from error
-        if isinstance(answer, _Answer):
-            return answer.value
-        raise NeedsWorker(template.source)
+        if isinstance(answer, JqRequest):
+            raise NeedsWorker(template.source)
+        return answer
     if isinstance(template, ObjectTemplate):
         return {key: evaluate_here(part, data, variables) for key, part in template.items}
     return [evaluate_here(part, data, variables) for part in template.items]
@@ -85,20 +85,15 @@ def truthy(value: Json) -> bool:
     return value is not None and value is not False
 
 
-class _Answer(Struct):
-    """A value that was found in this process (payloads for the worker are strings)."""
-
-    value: Json
-
-
-def _answer_or_payload(expression: Expression, program: Program, data: Json, variables: Mapping[str, Json]) -> _Answer | str:
-    """The value, when the program may run here; otherwise the payload to send to a worker."""
+def _answer(expression: Expression, data: Json, variables: Mapping[str, Json]) -> Json | JqRequest:
+    """The value, when the program may run here; otherwise what to ask a worker."""
+    program = program_for(expression)
     if expression.secrets:
         _require_secrets(expression, variables)
     path = program.path
     if path is not None:
         try:
-            return _Answer(path.take(data if path.variable is None else variables[path.variable]))
+            return path.take(data if path.variable is None else variables[path.variable])
         except PathError as error:
             raise EvaluationFailed(str(error)) from error
     try:
@@ -108,8 +103,8 @@ def _answer_or_payload(expression: Expression, program: Program, data: Json, var
     except ValueError as error:
         raise EvaluationFailed(f"its data is not JSON: {error}") from error
     if len(payload) <= program.limit:
-        return _Answer(program.run(payload))
-    return payload
+        return program.run(payload)
+    return JqRequest(program.text, payload)
 
 
 def _require_secrets(expression: Expression, variables: Mapping[str, Json]) -> None:

@@ -11,10 +11,10 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import jq
+import msgspec
 from msgspec import Struct
 
 from workflow_runner.dsl.jq_tokens import FORBIDDEN_FUNCTIONS, FORBIDDEN_VARIABLES
@@ -34,8 +34,17 @@ _PLACE = re.compile(r" at <top-level>, line (\d+), column (\d+)")
 _MAY_GIVE_NAN = re.compile(r"[-*/%]|nan|inf|num|json|log|sqrt|pow|exp|sin|cos|tan|gamma|erf|[jy][01n]|mod|rem|flo|hyp|sca|fma")
 _MISSING = object()
 
-dump = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-"""JSON text as it is given to jq. Raises ValueError for NaN and for nesting too deep (RecursionError)."""
+dump_strictly = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+"""The same as `dump`, slower; raises ValueError for NaN."""
+_fast = msgspec.json.Encoder().encode
+
+
+def dump(value: Json) -> str:
+    """JSON text as it is given to jq; NaN is null. Raises RecursionError for nesting that is too deep."""
+    try:
+        return _fast(value).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair: JSON can say that in ASCII only
+        return dump_strictly(value)
 
 
 class InvalidProgram(ValueError):
@@ -73,7 +82,9 @@ class Program(Struct):
         """The JSON text to feed the program with. Raises ValueError or RecursionError for what is not JSON."""
         if not self.variables:
             return dump(data)
-        return dump([*(variables[name] for name in self.variables), data])
+        given = [variables[name] for name in self.variables]
+        given.append(data)
+        return dump(given)
 
     def run(self, payload: str) -> Json:
         """Evaluate in this process. Raises EvaluationFailed, or InvalidProgram at the first use."""
@@ -120,7 +131,7 @@ def _without_nan(value: Json) -> Json:
     """The value with null for NaN, as jq itself writes it. Raises RecursionError."""
     if isinstance(value, float | list | dict):
         try:
-            dump(value)
+            dump_strictly(value)
         except ValueError:
             cleaned: Json = json.loads(json.dumps(value), parse_constant=lambda _: None)
             return cleaned
@@ -135,8 +146,10 @@ def program_for(expression: Expression) -> Program:
     key = expression.key
     program = _programs.get(key)
     if program is not None:
-        with suppress(KeyError):  # another thread may have forgotten it this moment
+        try:  # noqa: SIM105 - `suppress` costs more than all of this
             _programs.move_to_end(key)
+        except KeyError:  # another thread has forgotten it this moment
+            pass
         return program
     source, variables = expression.source, expression.variables
     path = read_path(source)

@@ -21,7 +21,7 @@ from msgspec import Struct
 from workflow_runner.dsl.nodes import escape
 from workflow_runner.dsl.problems import VALIDATION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json
-from workflow_runner.expressions.programs import EvaluationFailed, dump
+from workflow_runner.expressions.programs import EvaluationFailed, dump_strictly
 
 if TYPE_CHECKING:
     import jsonschema_rs  # 35 ms: whoever runs no schema does not pay for it
@@ -87,7 +87,7 @@ async def check_data(schema: str, data: Json, name: str, defer: Defer) -> None:
     `name` is what the message calls the schema ("input.schema"). Raises InvalidSchema for what is no schema.
     """
     try:
-        payload = dump(data)
+        payload = dump_strictly(data)
     except (ValueError, RecursionError) as error:
         raise _fault(f"the data cannot be compared with {name}: they are no JSON, or nested too deeply") from error
     known = _known_schema(schema)

@@ -14,6 +14,7 @@ from workflow_runner.calls import Calls
 from workflow_runner.dsl.templates import Json
 from workflow_runner.expressions.evaluate import JqRequest
 from workflow_runner.expressions.schemas import SchemaRequest
+from workflow_runner.hosts.branches import run_together
 from workflow_runner.hosts.elsewhere import Elsewhere, HostOptions, Start
 from workflow_runner.hosts.event_bus import CloudEvent, EventBus
 from workflow_runner.hosts.hold import Hold
@@ -98,8 +99,9 @@ class LocalEffects:
         if self._hold.asked:
             await self._hold.stand()
         elif (now := time.monotonic()) >= self._breathe_at:
-            await asyncio.sleep(0)
+            # Before, not after: the branches of a fork that come by meanwhile need not do the same.
             self._breathe_at = now + _BREATH_SECONDS
+            await asyncio.sleep(0)
         if self._checkpointed is not None:
             await self._checkpointed(frame)
 
@@ -115,41 +117,19 @@ class LocalEffects:
         return await self._hold.within(until, work)
 
     async def gather(self, branches: Sequence[Coroutine[Any, Any, None]]) -> None:
-        """Run each branch in a task of its own."""
+        """Run the branches at the same time."""
         if not branches:
             return
-        failures: list[Exception] = []
-        tasks: list[asyncio.Task[None]] = []
-
-        async def run(branch: Coroutine[Any, Any, None]) -> None:
-            try:
-                await branch
-            except Exception as error:  # noqa: BLE001 - raised below
-                if not failures:
-                    failures.append(error)
-                    for task in tasks:
-                        if task is not asyncio.current_task():
-                            task.cancel()
-
         remaining = len(branches)
 
-        def ended(_task: asyncio.Task[None]) -> None:
+        def ended() -> None:
             nonlocal remaining
             remaining -= 1
             if remaining:
                 self._hold.ended()
 
         self._hold.forked(len(branches))
-        tasks += [asyncio.create_task(run(branch)) for branch in branches]
-        for task in tasks:
-            task.add_done_callback(ended)
-        try:
-            await _all_ended(tasks)
-        finally:
-            for branch in branches:
-                branch.close()  # only does something to those that were cancelled before they began
-        if failures:
-            raise failures[0]
+        await run_together(branches, ended)
 
     async def call(self, request: Call) -> Json:
         """Carry out a call in this process."""
@@ -194,18 +174,3 @@ class LocalEffects:
         await self._elsewhere.close()
         await self._calls.close()
         await self._worker.aclose()
-
-
-async def _all_ended(tasks: list[asyncio.Task[None]]) -> None:
-    """Return when all have ended. Whoever is cancelled in here cancels them, and still waits for them to end."""
-    cancelled: asyncio.CancelledError | None = None
-    while pending := [task for task in tasks if not task.done()]:
-        try:
-            await asyncio.wait(pending)
-        except asyncio.CancelledError as error:
-            if cancelled is None:
-                cancelled = error
-                for task in pending:
-                    task.cancel()
-    if cancelled is not None:
-        raise cancelled

@@ -189,7 +189,10 @@ class Engine:
         if frame.extending is not None:
             await self._before(task, frame, frame.extending, scope)
         if not frame.prepared:
-            await self._prepare(task, frame, scope)
+            if task.input_schema is None and task.input_from is None and task.timeout is None:
+                frame.input, frame.prepared = frame.raw_input, True
+            else:
+                await self._prepare(task, frame, scope)
         if frame.deadline is None:
             await self._carry_out(task, at, frame, scope)
             return

@@ -305,8 +305,8 @@ TASKS = _bodies(
         ),
         (
             "too many branches",
-            f"do:\n  - a: {{fork: {{branches: [{', '.join(f'b{number}: {{set: {{x: 1}}}}' for number in range(201))}]}}}}\n",
-            [(3, 26, "task.too-many-branches", "201 branches, and at most 200")],
+            f"do:\n  - a: {{fork: {{branches: [{', '.join(f'b{number}: {{set: {{x: 1}}}}' for number in range(1001))}]}}}}\n",
+            [(3, 26, "task.too-many-branches", "1001 branches, and at most 1000")],
         ),
         (
             "schemas that are none",

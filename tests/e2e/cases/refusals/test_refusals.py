@@ -125,7 +125,7 @@ AT_CREATION: dict[str, tuple[Json, str]] = {
     ),
     "the-operators-volume": (
         execution(template=pod(volumes=[{"name": "handed", "emptyDir": {}}])),
-        "the volumes input, token, tmp, secrets, snapshots are the operator's: choose another name",
+        "the volumes handed, tmp, snapshots are the operator's: choose another name",
     ),
     "the-operators-folder": (
         execution(template=container(volumeMounts=[{"name": "mine", "mountPath": "/etc/workflow-runner/input"}])),
