@@ -26,6 +26,10 @@ class JqRequest(Struct, frozen=True):
     program: str
     payload: str
 
+    def __repr__(self) -> str:
+        """Without the data, in which the values of secrets are."""
+        return "JqRequest()"
+
 
 Defer: TypeAlias = Callable[[JqRequest], Awaitable[Json]]
 """Runs a program where it can be killed. Raises EvaluationFailed, also when it took too long or too much."""
@@ -89,6 +93,10 @@ class _Answer(Struct):
     """A value that was found in this process (payloads for the worker are strings)."""
 
     value: Json
+
+    def __repr__(self) -> str:
+        """Without the value, which may be that of a secret."""
+        return "_Answer()"
 
 
 def _answer_or_payload(expression: Expression, program: Program, data: Json, variables: Mapping[str, Json]) -> _Answer | str:
