@@ -23,7 +23,7 @@ packages: ## the Debian packages that clusters and images need (nothing, where t
 demo: install packages ## from nothing to a finished WorkflowExecution on a cluster
 	@$(BIN)/python -m tools.demo
 
-test: install packages check ## everything: style, types, layers, generated files, unit, integration, end to end
+test: install packages check ## everything: style, types, layers, generated files, unit, integration, conformance, end to end
 	@$(BIN)/python -m pytest tests/unit tests/integration tests/conformance tests/e2e/cluster tests/e2e/manifests -n 2 --dist loadfile -q
 	@$(BIN)/python -m pytest tests/e2e/cases -m "not stress"
 
@@ -47,7 +47,7 @@ e2e: install packages ## the end-to-end cases; E2E_KEEP_CLUSTER=1 keeps the clus
 bench: install packages ## the figures of docs/performance.md
 	@$(BIN)/python -m benchmarks
 
-generate: install ## CRDs, the chart's and Kustomize's copies of them, protobuf stubs
+generate: install ## CRDs, the chart's and Kustomize's copies of them, protobuf stubs, docs/conformance.md
 	@$(BIN)/python -m tools.generate
 
 manifests: install ## _kustomize/base from the chart

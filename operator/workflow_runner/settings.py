@@ -7,6 +7,7 @@ client (docs/operations.md lists them).
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -33,13 +34,17 @@ class HostSettings(Struct, frozen=True):
     """How long one may take; None is the default."""
     default_catalog: str | None = None
 
+    def __repr__(self) -> str:
+        """Without the address, which may have credentials."""
+        return f"HostSettings(processes={self.processes!r}, process_seconds={self.process_seconds!r})"
+
 
 def host_settings(environment: Mapping[str, str]) -> HostSettings:
     """The host settings; raises InvalidInput that names the variable."""
     longest = _seconds(environment, "WORKFLOW_RUNNER_PROCESS_TIMEOUT_SECONDS")
     catalog = environment.get("WORKFLOW_RUNNER_DEFAULT_CATALOG") or None
     if catalog is not None and not catalog.startswith(("https://", "http://", "file:/")):
-        message = f"WORKFLOW_RUNNER_DEFAULT_CATALOG is {catalog!r}, not an http, https or file URI"
+        message = "WORKFLOW_RUNNER_DEFAULT_CATALOG is not an http, https or file URI"
         raise InvalidInput(message, code="settings.invalid")
     return HostSettings(
         processes=_switch(environment, "WORKFLOW_RUNNER_PROCESSES", default=True),
@@ -109,6 +114,10 @@ class EventSettings(Struct, frozen=True):
     lifecycle_sink_token: str | None = None
     listen_token: str | None = None
 
+    def __repr__(self) -> str:
+        """Without addresses and tokens: each may be a secret."""
+        return "EventSettings()"
+
 
 def event_settings(environment: Mapping[str, str]) -> EventSettings:
     """The event settings of a process that runs documents."""
@@ -168,6 +177,11 @@ def pod_settings(environment: Mapping[str, str]) -> PodSettings:
         allow_addresses=_entries(environment, ALLOW_ADDRESSES),
         deny_addresses=_entries(environment, DENY_ADDRESSES),
     )
+
+
+def log_level(environment: Mapping[str, str] = os.environ) -> str:
+    """What a command for people logs: little, unless LOG_LEVEL says more. Raises InvalidInput."""
+    return _level(environment, default="warn")
 
 
 def address_settings(environment: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

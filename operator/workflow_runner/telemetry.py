@@ -44,7 +44,7 @@ _SECRET_KEY = re.compile(
 # The same inside of a text: what a library says about the headers or the arguments that it was given.
 _SECRET_TEXT = re.compile(
     r"""(?ix)
-    (\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{6,}
+    (\b(?:bearer|basic)\s+)(?!authentication\s)[A-Za-z0-9._~+/=-]{6,}
     | ((?:\b|_)(?:authorization|token|api[_-]?key|passw(?:or)?d|client_secret)["']?\s*(?:=|["']\s*[:,])\s*)
       (?:"[^"]*"|'[^']*'|[^\s"',;)}\]]+)
     """
@@ -92,19 +92,19 @@ def conceal(secret: str, *, passing: bool = False) -> None:
     _spellings[:] = sorted({spelling for spellings in _concealed.values() for spelling in spellings}, key=len, reverse=True)
 
 
-def conceal_all(value: Any) -> None:
+def conceal_all(value: Any, *, passing: bool = False) -> None:
     """Conceal every text and every number in a JSON value."""
     match value:
         case dict():
             for item in value.values():
-                conceal_all(item)
+                conceal_all(item, passing=passing)
         case list():
             for item in value:
-                conceal_all(item)
+                conceal_all(item, passing=passing)
         case str():
-            conceal(value)
+            conceal(value, passing=passing)
         case int() | float() if not isinstance(value, bool):
-            conceal(jsonlib.dumps(value))
+            conceal(jsonlib.dumps(value), passing=passing)
 
 
 def conceals(text: str) -> bool:
@@ -134,7 +134,8 @@ def _without_beginnings(text: str) -> str:
     return text
 
 
-def _names_a_secret(key: str) -> bool:
+def names_a_secret(key: str) -> bool:
+    """Whether what goes by this name (of a field, a header) is a credential."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_").lower()
     return _SECRET_KEY.search(words) is not None
 
@@ -190,7 +191,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     found = {key: value for key, value in vars(record).items() if key not in _OF_A_RECORD and key not in _NOT_SHOWN}
     found.update(getattr(record, "fields", ()))
     return {
-        f"field_{key}" if key in _OURS else str(key): REDACTED if _names_a_secret(str(key)) else _plain(value)
+        f"field_{key}" if key in _OURS else str(key): REDACTED if names_a_secret(str(key)) else _plain(value)
         for key, value in found.items()
     }
 
@@ -218,7 +219,7 @@ def _plain(value: object, depth: int = 0) -> Any:
     if depth < MOST_DEPTH:
         if isinstance(value, Mapping):
             items = list(value.items())[:MOST_ITEMS]
-            return {str(key): REDACTED if _names_a_secret(str(key)) else _plain(item, depth + 1) for key, item in items}
+            return {str(key): REDACTED if names_a_secret(str(key)) else _plain(item, depth + 1) for key, item in items}
         if isinstance(value, (list, tuple, set, frozenset)):
             return [_plain(item, depth + 1) for item in list(value)[:MOST_ITEMS]]
     return _cut(redact(str(value) if isinstance(value, BaseException) else repr(value)))

@@ -14,6 +14,8 @@ from workflow_runner.dsl.templates import Json
 
 SERVICE = "http://service.example"
 """Stands in scenarios for the HTTP server of the run."""
+SECURE = "https://secure.example"
+"""Stands in scenarios for the same server by TLS, which asks clients for a certificate."""
 GREETER_PORT = "50051"
 """Stands in scenarios for the port of the gRPC service."""
 _HEADER = "document: {dsl: '1.0.3', namespace: tests, name: test, version: '1.0.0'}\n"
@@ -53,6 +55,8 @@ class Case:
     default_catalog: str = ""
     """The path of the runner's own catalog at the server."""
     greeter: bool = False
+    client: tuple[str, str] | None = None
+    """The name of a client, and of the secret that has its certificate and key; the server is then there by TLS, too."""
     steering: tuple[Literal["pause", "cancel"], str] | None = None
     """What is done when that task has started."""
     validated: bool = False
@@ -72,7 +76,7 @@ class Case:
     @property
     def does_io(self) -> bool:
         """Whether a host without any connection to the world cannot run it."""
-        return bool(self.answers or self.beside or self.greeter or _DOES_IO.search(self.document))
+        return bool(self.answers or self.beside or self.greeter or self.client or _DOES_IO.search(self.document))
 
 
 def with_header(document: str) -> str:
@@ -91,6 +95,8 @@ class Request:
     query: tuple[tuple[str, str], ...]
     headers: dict[str, str]
     body: str
+    client: str = ""
+    """The name in the certificate of the client that asked by TLS."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,8 @@ class Observed:
     requests: list[Request] = field(default_factory=list)
     emitted: list[Json] = field(default_factory=list)
     lifecycle: list[Json] = field(default_factory=list)
+    sink_types: set[str] = field(default_factory=set)
+    """The content types of what came to the sinks of events."""
     seconds: float | None = None
     sleeps: list[float] = field(default_factory=list)
     """Only known where time is virtual."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import signal
 import sys
@@ -18,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from tests.conformance.case import GREETER_PORT, SERVICE, Answer, Arrival, Case, Finding, Host, Observed, with_header
+from tests.conformance.case import GREETER_PORT, Answer, Arrival, Case, Finding, Host, Observed, with_header
 from tests.conformance.server import EMITTED, LIFECYCLE, Service, serve
 from tests.servers.greeter import PROTO, Greeter, greeter_server
+from tests.servers.tls import Authority
 from tests.unit.interpreter import virtual
 from tests.until import until
 
@@ -304,6 +306,7 @@ class _World:
         observed.requests = self.service.requests
         observed.emitted = self.service.told[EMITTED]
         observed.lifecycle = self.service.told[LIFECYCLE]
+        observed.sink_types = self.service.sink_types
         observed.url = self.service.url
         if self.greeter is not None:
             observed.authorizations = [str(metadata.get("authorization")) for metadata in self.greeter.metadata]
@@ -318,17 +321,32 @@ async def _world(case: Case) -> AsyncIterator[_World]:
             greeter = await stack.enter_async_context(greeter_server())
             port = str(greeter.port)
             case.answers[("GET", "/greeter.proto")] = [Answer(200, PROTO, "text/plain")]
-        service = await stack.enter_async_context(serve(case))
+        authority = _vouch(case, folder, stack) if case.client is not None else None
+        service = await stack.enter_async_context(serve(case, folder, authority))
 
         def placed(text: str) -> str:
-            return text.replace(SERVICE, service.url).replace(GREETER_PORT, port)
+            return service.placed(text).replace(GREETER_PORT, port)
 
         file = folder / FILE
         file.write_text(placed(case.text), encoding="utf-8")
         for number, text in enumerate(case.beside):
             (folder / f"beside-{number}.yaml").write_text(placed(with_header(text)), encoding="utf-8")
         given = json.loads(placed(json.dumps(case.input)))
+        case.secrets = json.loads(placed(json.dumps(case.secrets)))
         yield _World(file.read_text(encoding="utf-8"), given, folder, file, service, greeter)
+
+
+def _vouch(case: Case, folder: Path, stack: contextlib.AsyncExitStack) -> Authority:
+    """An authority that this process, and those that it starts, trust; the client's certificate is put into the secret."""
+    assert case.client is not None
+    authority, (client, secret) = Authority(), case.client
+    pair, file = authority.client(client), folder / "ca.pem"
+    file.write_text(authority.certificate)
+    case.secrets[secret] = {"certificate": pair.certificate, "key": pair.key}
+    before = os.environ.get("SSL_CERT_FILE")
+    os.environ["SSL_CERT_FILE"] = str(file)
+    stack.callback(lambda: os.environ.pop("SSL_CERT_FILE") if before is None else os.environ.update(SSL_CERT_FILE=before))
+    return authority
 
 
 def _findings(diagnostics: list[Diagnostic]) -> list[Finding]:

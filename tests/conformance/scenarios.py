@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from gherkin.parser import Parser
@@ -20,12 +20,13 @@ REQUIREMENTS = FOLDER / "requirements.yaml"
 
 @dataclass(frozen=True)
 class Requirement:
-    """One demand of the reference. `later` is empty, or says why no scenario is there yet."""
+    """One demand of the reference. Where there is no scenario, `reason` says why: it comes later, or is left out."""
 
     id: str
     section: str
     text: str
-    later: str = ""
+    status: Literal["shown", "later", "left out"] = "shown"
+    reason: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +74,21 @@ def requirements() -> tuple[Requirement, ...]:
     """All of them, in the order of the file."""
     sections: dict[str, list[dict[str, str]]] = yaml.safe_load(REQUIREMENTS.read_text(encoding="utf-8"))
     return tuple(
-        Requirement(entry["id"], section, entry["text"].strip(), _later(entry))
+        Requirement(entry["id"], section, entry["text"].strip(), *_status(entry))
         for section, entries in sections.items()
         for entry in entries
     )
 
 
-def _later(entry: dict[str, str]) -> str:
+def _status(entry: dict[str, str]) -> tuple[Literal["shown", "later", "left out"], str]:
     if set(entry) - {"id", "text", "status", "reason"}:
         raise ValueError(f"{entry['id']} has members that nobody knows")
-    match entry.get("status", "covered"), entry.get("reason", ""):
-        case "covered", "":
-            return ""
-        case "later", reason if reason:
-            return reason
-    raise ValueError(f"{entry['id']}: status is covered, or later with a reason")
+    match entry.get("status", ""), entry.get("reason", ""):
+        case "", "":
+            return "shown", ""
+        case ("later" | "left out") as status, reason if reason:
+            return status, reason
+    raise ValueError(f"{entry['id']}: status is later or left out, with a reason, or not there")
 
 
 def _argument(step: Any) -> Any:

@@ -1,7 +1,8 @@
 """The steps that scenarios are written in. There are few, and they are these.
 
 Given and When steps fill a Case (case.py), Then steps look at what a host saw. VALUE is YAML on the same line, or in a
-doc string below. The address http://service.example stands for the HTTP server that the Given steps describe.
+doc string below. The address http://service.example stands for the HTTP server that the Given steps describe, and
+https://secure.example for the same by TLS.
 """
 
 from __future__ import annotations
@@ -151,6 +152,11 @@ def _answer(case: Case, method: str, path: str, answer: Answer) -> None:
 @_given(r"the runner's own catalog is at (\S+)")
 def _catalog(case: Case, path: str) -> None:
     case.default_catalog = path
+
+
+@_given(r"the client (\S+), whose certificate is the secret (\S+)")
+def _client(case: Case, name: str, secret: str) -> None:
+    case.client = name, secret
 
 
 @_given("the gRPC service")
@@ -308,6 +314,12 @@ def _has_body(observed: Observed, number: str, line: str | None, block: str | No
     assert json.loads(request.body or "null") == _placed(value_of(line, block), observed), request
 
 
+@_then(r"request (\d+) has the text (.+)")
+def _has_text(observed: Observed, number: str, text: str) -> None:
+    request = observed.requests[int(number) - 1]
+    assert request.body == text, request
+
+
 @_then(r"request (\d+) has the form (.+)")
 def _has_form(observed: Observed, number: str, content: str) -> None:
     request = observed.requests[int(number) - 1]
@@ -326,6 +338,11 @@ def _has_query(observed: Observed, number: str, content: str) -> None:
 def _not_mentioned(observed: Observed, number: str, text: str) -> None:
     request = observed.requests[int(number) - 1]
     assert text not in f"{request}", request
+
+
+@_then(r"request (\d+) came from the client (\S+)")
+def _came_from(observed: Observed, number: str, name: str) -> None:
+    assert observed.requests[int(number) - 1].client == name
 
 
 @_then("the gRPC service has heard the authorization (.+)")
@@ -352,6 +369,19 @@ def _lifecycle_data(observed: Observed, type_: str, line: str | None, block: str
     expected = value_of(line, block)
     data = [event["data"] for event in _dicts(observed.lifecycle) if event["type"] == LIFECYCLE + type_]
     assert any(_within(expected, one) for one in data), data or [event["type"] for event in _dicts(observed.lifecycle)]
+
+
+@_then("every lifecycle event has" + _VALUE, wants="lifecycle")
+def _every_lifecycle(observed: Observed, line: str | None, block: str | None = None) -> None:
+    expected = value_of(line, block)
+    assert observed.lifecycle
+    assert all(_within(expected, one) for one in observed.lifecycle), observed.lifecycle
+    assert len({event["id"] for event in _dicts(observed.lifecycle)}) == len(observed.lifecycle), "ids are of one event each"
+
+
+@_then(r"events are sent as (\S+)")
+def _sent_as(observed: Observed, kind: str) -> None:
+    assert observed.sink_types == {kind}
 
 
 @_then(r"it takes (\S+) seconds", wants="time")

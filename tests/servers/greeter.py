@@ -64,6 +64,11 @@ def _compiled() -> FileDescriptorSet:
         return FileDescriptorSet.FromString(out.read_bytes())
 
 
+def compiled_proto() -> bytes:
+    """PROTO as a serialized FileDescriptorSet."""
+    return _compiled().SerializeToString()
+
+
 @dataclass
 class Greeter:
     """What the server has heard. SayHello answers `fail` with the status in `name` ("fail NOT_FOUND") and its details."""

@@ -32,7 +32,16 @@ ALWAYS_DENIED = (
 
 _NAME = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _ENTRY = "it is no host name, no *. with a domain, no address, no network such as 10.0.0.0/8, and not *"
-_NAT64 = ip_network("64:ff9b::/96")
+_WITH_IPV4 = tuple(
+    ip_network(text)
+    for text in (
+        "64:ff9b::/96",  # NAT64
+        "64:ff9b:1::/48",  # NAT64 of one's own; the IPv4 address is at the end where the prefix has 96 bits, as is usual
+        "::ffff:0:0:0/96",  # translated
+        "::/96",  # compatible, of old
+    )
+)
+"""IPv6 addresses with an IPv4 address at their end, besides the mapped ones."""
 
 
 class _Rules(Struct, frozen=True):
@@ -130,7 +139,9 @@ def _meant(address: Address) -> tuple[Address, ...]:
     if isinstance(address, IPv4Address):
         return (address, IPv4Address("127.0.0.1")) if address.is_unspecified else (address,)
     inside: IPv4Address | None = address.ipv4_mapped or address.sixtofour
-    if inside is None and address in _NAT64:
+    if inside is None and address.teredo is not None:
+        inside = address.teredo[1]
+    if inside is None and int(address) > 1 and any(address in network for network in _WITH_IPV4):
         inside = IPv4Address(int(address) & 0xFFFFFFFF)
     plain = IPv6Address(int(address))  # without a zone
     if inside is not None:

@@ -46,6 +46,10 @@ class Authorization(Struct, frozen=True):
         """The header's value."""
         return f"{self.scheme} {self.parameter}" if self.parameter is not None else self.scheme
 
+    def __repr__(self) -> str:
+        """Without the parameter, which is the secret."""
+        return "Authorization()"
+
 
 class Certificate(Struct, frozen=True):
     """A client certificate: PEM texts, the chain (own certificate first) and the key, which may be encrypted."""
@@ -53,6 +57,10 @@ class Certificate(Struct, frozen=True):
     chain: str
     key: str
     passphrase: str | None
+
+    def __repr__(self) -> str:
+        """Without the key and its passphrase."""
+        return "Certificate()"
 
 
 class Policy:
@@ -63,13 +71,20 @@ class Policy:
         members = carried["members"]
         self._members: Mapping[str, Json] = members if isinstance(members, dict) else {}
         for name in _CONCEALED:
-            telemetry.conceal_all(self._members.get(name))
+            # Passing: a document may make any number of these up, and must not push out what `$secrets` holds.
+            telemetry.conceal_all(self._members.get(name), passing=True)
         text = json.dumps([self.scheme, self._members], sort_keys=True)
         self.key = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
     def text(self, name: str) -> str | None:
         """A member that is a string; a number is taken as its digits. Raises WorkflowFault for other kinds."""
         value = self._members.get(name)
+        if isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError:  # which holds the value
+                why = "has half of a character (a lone surrogate)"
+                raise fault(CONFIGURATION, f"{name} of {self.scheme} authentication {why}") from None
         if value is None or isinstance(value, str):
             return value or None
         if isinstance(value, int) and not isinstance(value, bool):
@@ -80,7 +95,7 @@ class Policy:
         """A member that there must be. Raises WorkflowFault."""
         value = self.text(name)
         if value is None:
-            raise fault(CONFIGURATION, f"{self.scheme} authentication needs {name!r}, which is missing, null or empty")
+            raise fault(CONFIGURATION, f"{self.scheme} authentication needs {name!r} (it is missing, null or empty)")
         return value
 
     def texts(self, name: str) -> list[str]:
@@ -126,7 +141,7 @@ class Authenticator:
             case "basic":
                 pair = f"{_without_colon(policy)}:{policy.needed('password')}"
                 encoded = base64.b64encode(pair.encode(errors="surrogatepass")).decode()
-                telemetry.conceal(encoded)
+                telemetry.conceal(encoded, passing=True)
                 return Authorization("Basic", encoded)
             case "bearer":
                 return Authorization("Bearer", policy.needed("token"))

@@ -111,6 +111,9 @@ class _Target(Struct):
     def __str__(self) -> str:
         return f"{'grpcs' if self.tls else 'grpc'}://{self.host}:{self.port}{self.path}"
 
+    def __repr__(self) -> str:
+        return f"_Target({str(self)!r})"
+
 
 class _Asked(Struct):
     """One call: what came from the interpreter, and what came of it. `deadline` is by the event loop's clock."""
@@ -127,6 +130,10 @@ class _Asked(Struct):
     def remaining(self) -> float:
         """Seconds to the deadline."""
         return self.deadline - asyncio.get_running_loop().time()
+
+    def __repr__(self) -> str:
+        """Without the arguments (metadata are among them) and the policies."""
+        return f"_Asked({self.target!r})"
 
 
 class GrpcCalls:
@@ -190,7 +197,7 @@ class GrpcCalls:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNAVAILABLE:
                 await self._forget(target)
-            raise _failed(target, error.code(), error.details() or "") from error
+            raise _failed(asked, error.code(), error.details() or "") from error
 
     async def _exchange(self, asked: _Asked) -> Json:
         """Ask once. Raises AioRpcError for what the server answers."""
@@ -239,7 +246,7 @@ class GrpcCalls:
         if port is None:
             port = 443 if tls else 80
         key = Policy(authentication).key if certificate is not None and authentication is not None else ""
-        return _Target(cast("str", arguments["host"]).strip("[]"), cast("int", port), bool(tls), certificate, key)
+        return _Target(_host(cast("str", arguments["host"])), cast("int", port), bool(tls), certificate, key)
 
     async def _metadata(self, asked: _Asked) -> Metadata:
         authentication = asked.authentication
@@ -276,7 +283,8 @@ class GrpcCalls:
         if isinstance(proto, str):
 
             async def read(text: bytes) -> Services:
-                return Services.compiled(await self._compiler.compile(text))
+                compiled = await self._compiler.compile(text)
+                return await asyncio.to_thread(Services.compiled, compiled)
 
             return await self._resources.get(
                 "proto", proto, read, largest=LARGEST_PROTO, authentication=asked.resource_authentication
@@ -356,6 +364,14 @@ class GrpcCalls:
             await channel.close(grace=self._total)
 
 
+def _host(text: str) -> str:
+    """The name as it is resolved, so that it is judged as the same: without brackets, in ASCII, in lower case."""
+    try:
+        return text.strip("[]").encode("idna").decode().lower()
+    except UnicodeError as error:
+        raise fault(CONFIGURATION, "/with/service/host: this is no host name and no address") from error
+
+
 def _credentials(target: _Target) -> grpc.ChannelCredentials:
     """TLS that trusts whom http calls trust. Blocks. Raises WorkflowFault."""
     key = chain = None
@@ -386,10 +402,14 @@ def _readable(certificate: Certificate) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
-def _failed(target: _Target, code: grpc.StatusCode, details: str) -> WorkflowFault:
+def _failed(asked: _Asked, code: grpc.StatusCode, details: str) -> WorkflowFault:
     type_, status = STATUS.get(code, (COMMUNICATION, 500))
-    said = telemetry.redact(details.replace("\n", " "))[:_MOST_SAID]
-    return fault(type_, f"{target} answered {code.name}" + (f": {said}" if said else ""), status)
+    said = telemetry.redact(details.replace("\n", " "))
+    for value in cast("Mapping[str, Json]", asked.arguments["metadata"]).values():
+        if isinstance(value, str) and len(value) >= telemetry.SHORTEST_SECRET:
+            said = said.replace(value, telemetry.REDACTED)  # it may be a key
+    said = said[:_MOST_SAID]
+    return fault(type_, f"{asked.target} answered {code.name}" + (f": {said}" if said else ""), status)
 
 
 def _is_large(value: Json | Mapping[str, Json]) -> bool:

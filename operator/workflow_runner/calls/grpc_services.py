@@ -6,8 +6,7 @@ JSON is mapped as Protocol Buffers' own mapping says (64-bit integers are string
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from google.protobuf import descriptor_pool, json_format, message_factory
@@ -16,13 +15,16 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from google.protobuf.message import DecodeError, EncodeError, Message
 from msgspec import Struct
 
-from workflow_runner.calls.messages import fault
+from workflow_runner.calls.messages import closest, fault
 from workflow_runner.dsl.nodes import escape
 from workflow_runner.dsl.problems import COMMUNICATION, CONFIGURATION, VALIDATION, WorkflowFault
 from workflow_runner.dsl.templates import Json
 
 DEEPEST = 100
 """Levels of messages in messages."""
+
+MOST_VALUES = 1_000_000
+"""Of one answer: a message in two bytes may be an object of a thousand members."""
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 
@@ -79,8 +81,8 @@ class Services:
             raise fault(CONFIGURATION, f"/with/service/name: there is no service {service!r:.100}; there are: {known:.500}")
         found = self._pool.FindServiceByName(exact[0]).methods_by_name
         if method not in found:
-            close = get_close_matches(method[:200], list(found)[:1000], 1)
-            hint = f"did you mean {close[0]!r:.100}?" if close else f"it has: {', '.join(list(found)[:20]) or 'none':.500}"
+            close = closest(method, found)
+            hint = f"did you mean {close!r:.100}?" if close else f"it has: {', '.join(list(found)[:20]) or 'none':.500}"
             raise fault(CONFIGURATION, f"/with/method: the service {exact[0]} has no method {method!r:.100}; {hint}")
         described = found[method]
         if described.client_streaming:
@@ -104,8 +106,11 @@ class Services:
         """A message that came, as JSON. Raises WorkflowFault (`communication`)."""
         kind = message_factory.GetMessageClass(method.output)
         try:
+            message = kind.FromString(content)
+            if _values(message, MOST_VALUES) < 0:
+                raise fault(COMMUNICATION, f"the answer of {method.path} has more than {MOST_VALUES:,} values")
             found: Json = json_format.MessageToDict(
-                kind.FromString(content), always_print_fields_with_no_presence=True, descriptor_pool=self._pool
+                message, always_print_fields_with_no_presence=True, descriptor_pool=self._pool
             )
         except (DecodeError, json_format.SerializeToJsonError, TypeError, ValueError, RecursionError) as error:
             raise fault(COMMUNICATION, f"the answer of {method.path} is no {method.output.full_name}") from error
@@ -163,6 +168,25 @@ class Services:
         return where, f"this must be {wanted}"
 
 
+def _values(message: Message, left: int) -> int:
+    """What is left of so many values after those that a message has as JSON; below 0 when there are more."""
+    left -= len(message.DESCRIPTOR.fields)
+    for field, value in message.ListFields():
+        inner: Iterable[Any] = ()
+        if field.message_type is None:
+            left -= len(value) if field.is_repeated else 0
+        elif field.message_type.GetOptions().map_entry:
+            left -= len(value)
+            inner = value.values() if field.message_type.fields_by_name["value"].message_type is not None else ()
+        else:
+            inner = value if field.is_repeated else (value,)
+        for one in inner:
+            if left < 0:
+                return left
+            left = _values(one, left)
+    return left
+
+
 def _misshapen(kind: Descriptor, value: Mapping[str, Json], pointer: str, level: int = 1) -> Iterator[tuple[str, str]]:
     """What the library would take without a word: anything empty for a message, and text that is not base64 for bytes."""
     for name, item in value.items():
@@ -194,8 +218,8 @@ def _field(kind: Descriptor, name: str) -> FieldDescriptor | None:
 
 
 def _unknown(kind: Descriptor, name: str) -> str:
-    close = get_close_matches(name[:200], [*kind.fields_by_name][:1000], 1)
-    return "there is no such field" + (f": did you mean {close[0]!r:.100}?" if close else "")
+    close = closest(name, kind.fields_by_name)
+    return "there is no such field" + (f": did you mean {close!r:.100}?" if close else "")
 
 
 def _unfit(method: Method, pointer: str, why: str) -> WorkflowFault:

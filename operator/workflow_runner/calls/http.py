@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import re
-import socket
+import sys
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import urlencode
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 
+from workflow_runner import telemetry
 from workflow_runner.calls.addresses import AddressRefused, AddressRules, refused
 from workflow_runner.calls.authentication import Authenticator
+from workflow_runner.calls.connections import check_literal, connector
+from workflow_runner.calls.messages import UNWRITABLE, address_of, fault, json_bytes
 from workflow_runner.calls.messages import Answer as Answer
 from workflow_runner.calls.messages import Request as Request
-from workflow_runner.calls.messages import address_of, fault
 from workflow_runner.dsl.problems import (
     AUTHENTICATION,
     AUTHORIZATION,
@@ -45,9 +48,9 @@ LARGEST_BODY = 8 * 1024 * 1024
 """The most bytes of a request's or a response's body (of the response: unpacked)."""
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORM = "application/x-www-form-urlencoded"
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 class HttpCalls:
@@ -69,7 +72,7 @@ class HttpCalls:
         self._addresses = addresses or AddressRules()
         self.authenticator = Authenticator(self._exchange)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=_Resolver(self._addresses), limit=MOST_CONNECTIONS),
+            connector=connector(self._addresses, limit=MOST_CONNECTIONS),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "workflow-runner"},
         )
@@ -132,9 +135,14 @@ class HttpCalls:
             if not _HEADER_NAME.fullmatch(name):
                 raise fault(CONFIGURATION, f"{name!r:.80} cannot be the name of a header")
         known = {name.lower(): value for name, value in headers.items()}
+        if "authorization" in known:
+            url = url.with_user(None)  # the library sends no two credentials, and the header was written for this call
         body = content
         if content is None and "body" in given:
-            body, content_type = _body(given["body"], known.get("content-type", ""))
+            try:
+                body, content_type = _body(given["body"], known.get("content-type", ""))
+            except ValueError as error:
+                raise fault(VALIDATION, f"the body for {method} cannot be written: {UNWRITABLE}") from error
             if "content-type" not in known:
                 headers["Content-Type"] = content_type
         if method not in _IDEMPOTENT and "idempotency-key" not in known:
@@ -146,7 +154,7 @@ class HttpCalls:
 
     async def _exchange(self, request: Request) -> Answer:
         total = request.seconds or self._total
-        self._check_literal(request)
+        check_literal(self._addresses, request, request.url)
         try:
             async with self._session.request(
                 request.method,
@@ -181,12 +189,6 @@ class HttpCalls:
         except OSError as error:
             raise fault(COMMUNICATION, f"{request}: {_system_reason(error)}") from error
 
-    def _check_literal(self, request: Request) -> None:
-        """Addresses that are not resolved because they stand in the URL."""
-        host = request.url.host or ""
-        if ":" in host or host.replace(".", "").isdigit():
-            self._addresses.check(request, host, host)
-
     async def _read(self, request: Request, response: aiohttp.ClientResponse) -> bytes:
         parts: list[bytes] = []
         size, largest = 0, request.largest or self._largest
@@ -196,23 +198,6 @@ class HttpCalls:
                 raise fault(COMMUNICATION, f"the answer to {request} has more than {largest} bytes")
             parts.append(part)
         return b"".join(parts)
-
-
-class _Resolver(AbstractResolver):
-    """Resolves names to the addresses that may be called: the very ones that are then connected to."""
-
-    def __init__(self, rules: AddressRules) -> None:
-        self._rules = rules
-        self._inner = aiohttp.ThreadedResolver()
-
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
-        """Raises AddressRefused where none of a name's addresses may be called."""
-        found = await self._inner.resolve(host, port, family)
-        allowed = self._rules.allowed(host, [one["host"] for one in found])
-        return [one for one in found if one["host"] in allowed]
-
-    async def close(self) -> None:
-        """Nothing is open."""
 
 
 def _text(value: Json) -> str:
@@ -226,7 +211,7 @@ def _body(value: Json, content_type: str) -> tuple[bytes, str]:
         return value.encode(), "text/plain; charset=utf-8"
     if isinstance(value, dict) and content_type.split(";")[0].strip().lower() == _FORM:
         return urlencode({name: _text(item) for name, item in value.items()}).encode(), _FORM
-    return json.dumps(value, ensure_ascii=False).encode(), "application/json"
+    return json_bytes(value), "application/json"
 
 
 def _is_json(content_type: str) -> bool:
@@ -240,10 +225,10 @@ def check_status(request: Request, answer: Answer) -> None:
     if 200 <= status < (400 if request.redirect else 300):
         return
     type_ = {401: AUTHENTICATION, 403: AUTHORIZATION}.get(status, COMMUNICATION)
-    said = f"{status} {answer.reason}".strip()
-    raise WorkflowFault(
-        Problem.standard(type_, f"{request} was answered with {said}", status=status, title=answer.reason or None)
-    )
+    # The phrase of the standard: a server's own words may repeat what it was sent.
+    phrase = _PHRASES.get(status, "")
+    said = f"{status} {phrase}".strip()
+    raise WorkflowFault(Problem.standard(type_, f"{request} was answered with {said}", status=status, title=phrase or None))
 
 
 def _content(request: Request, answer: Answer) -> Json:
@@ -253,7 +238,7 @@ def _content(request: Request, answer: Answer) -> Json:
     kind = answer.content_type
     if _is_json(kind):
         try:
-            return cast("Json", json.loads(answer.body, parse_constant=_no_constant))
+            return cast("Json", json.loads(answer.body, parse_constant=_no_constant, parse_float=_finite))
         except (ValueError, RecursionError) as error:
             raise fault(COMMUNICATION, f"the answer to {request} says {kind} and is not JSON") from error
     if kind.startswith("text/") or kind in ("application/xml", _FORM) or kind.endswith("+xml"):
@@ -268,13 +253,25 @@ def _no_constant(name: str) -> Json:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(text: str) -> float:
+    """A number; one that is too large for a float is the largest that there is, as jq reads it."""
+    number = float(text)
+    return number if math.isfinite(number) else math.copysign(sys.float_info.max, number)
+
+
 def _described(request: Request, answer: Answer) -> Json:
-    """The DSL reference's "HTTP Response"; credentials of the request are left out."""
+    """The DSL reference's "HTTP Response"; credentials of the request are left out: headers that are named for them, and
+    whatever holds a secret."""
+    headers = {
+        name: value
+        for name, value in request.headers.items()
+        if not (telemetry.names_a_secret(name) or telemetry.conceals(value))
+    }
     return {
         "request": {
             "method": request.method.lower(),
-            "uri": str(request.url.with_user(None)),
-            "headers": {name: value for name, value in request.headers.items() if name.lower() not in _SECRET_HEADERS},
+            "uri": telemetry.redact(str(request.url.with_user(None))),
+            "headers": cast("Json", headers),
         },
         "statusCode": answer.status,
         "headers": cast("Json", answer.headers),

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice
 from typing import TypeAlias
 
 from msgspec import Struct
 from yarl import URL
 
+from workflow_runner import telemetry
 from workflow_runner.dsl.problems import CONFIGURATION, Problem, WorkflowFault
+from workflow_runner.dsl.templates import Json
+
+MOST_COMPARED = 500
+_LONGEST_COMPARED = 80
+
+UNWRITABLE = "it has an infinite number or half of a character (a lone surrogate)"
+"""What JSON texts may hold and no request can carry."""
 
 
 class Request(Struct):
@@ -33,6 +43,10 @@ class Request(Struct):
         """For messages: without what may be secret."""
         return f"{self.method} {self.url.with_user(None).with_query(None).with_fragment(None)}"
 
+    def __repr__(self) -> str:
+        """Likewise: headers and bodies hold credentials."""
+        return f"Request({str(self)!r})"
+
 
 class Answer(Struct):
     """An answer, whole; `headers` are named as they came, several of one name joined by commas.
@@ -46,6 +60,10 @@ class Answer(Struct):
     content_type: str
     charset: str
     body: bytes
+
+    def __repr__(self) -> str:
+        """Without what was answered: that may be a token, or repeat one."""
+        return f"Answer({self.status})"
 
 
 Exchange: TypeAlias = Callable[[Request], Awaitable[Answer]]
@@ -66,6 +84,19 @@ def address_of(text: str, what: str = "the endpoint", *, encoded: bool = False) 
     return url
 
 
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """What somebody may have meant. Comparing takes long: long names, and names beyond the first MOST_COMPARED, are not."""
+    from difflib import get_close_matches
+
+    candidates = [one for one in islice(known, MOST_COMPARED) if len(one) <= _LONGEST_COMPARED]
+    return next(iter(get_close_matches(name, candidates, 1)), None) if len(name) <= _LONGEST_COMPARED else None
+
+
+def json_bytes(value: Json) -> bytes:
+    """A value as JSON in UTF-8. Raises ValueError for what it cannot be: infinite numbers, and halves of characters."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
 def fault(type_: str, detail: str, status: int | None = None) -> WorkflowFault:
-    """A WorkflowFault of a standard type."""
-    return WorkflowFault(Problem.standard(type_, detail, status=status))
+    """A WorkflowFault of a standard type. What others said in its detail may repeat what they were given: without secrets."""
+    return WorkflowFault(Problem.standard(type_, telemetry.redact(detail), status=status))

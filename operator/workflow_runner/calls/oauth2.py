@@ -35,6 +35,8 @@ UNKNOWN_LIFETIME = 300.0
 MARGIN_SECONDS, MARGIN_SHARE = 30.0, 0.1
 """So long before its end a token is not used any more: the shorter of the two."""
 MOST_KEPT = 1_000
+LONGEST_TOKEN = 16 * 1024
+"""Characters; what is longer no server takes in a header."""
 
 DISCOVERY = "/.well-known/openid-configuration"
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -62,6 +64,10 @@ class Token(Struct):
         """Whether it is still to be used."""
         return time.monotonic() < self.ends
 
+    def __repr__(self) -> str:
+        """Without the tokens; also in what is told of a task that obtained one."""
+        return f"Token(ends={self.ends!r})"
+
 
 class _Pending(Struct):
     """A request for a token, and how many wait for it."""
@@ -74,6 +80,10 @@ class _Endpoints(Struct):
     token: URL
     introspection: URL | None
     issuer: str | None
+
+    def __repr__(self) -> str:
+        """Without the addresses, in which users and keys may stand."""
+        return "_Endpoints()"
 
 
 class Tokens:
@@ -155,10 +165,12 @@ class Tokens:
         if not 200 <= answer.status < 300:
             raise _refusal(request, answer, said)
         value = said.get("access_token")
-        if not isinstance(value, str) or _TOKEN.fullmatch(value) is None:
+        if not isinstance(value, str) or len(value) > LONGEST_TOKEN or _TOKEN.fullmatch(value) is None:
             raise fault(COMMUNICATION, f"the answer to {request} has no usable access_token")
         telemetry.conceal(value, passing=True)
         refresh = said.get("refresh_token")
+        if isinstance(refresh, str) and len(refresh) > LONGEST_TOKEN:
+            refresh = None
         if isinstance(refresh, str):
             telemetry.conceal(refresh, passing=True)
         await self._check_issuer(policy, endpoints, value)
@@ -263,7 +275,7 @@ def _request(policy: Policy, url: URL, parameters: Mapping[str, str | list[str]]
         case "client_secret_basic":
             pair = f"{quote_plus(policy.needed('client.id'))}:{quote_plus(policy.needed('client.secret'))}"
             encoded = base64.b64encode(pair.encode()).decode()
-            telemetry.conceal(encoded)
+            telemetry.conceal(encoded, passing=True)
             headers["Authorization"] = f"Basic {encoded}"
         case "client_secret_jwt":
             sent |= _asserted(policy, policy.text("client.assertion") or _assertion(policy, url))
@@ -321,7 +333,7 @@ def _object(answer: Answer) -> dict[str, Json]:
 def _refusal(request: Request, answer: Answer, said: Mapping[str, Json]) -> WorkflowFault:
     """RFC 6749, 5.2: 400 and 401 say that no token is given. The code is one of a few words; descriptions may quote."""
     code = said.get("error")
-    shown = f" ({code})" if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else ""
+    shown = f" ({telemetry.redact(code)})" if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else ""
     detail = f"{request} was answered with {answer.status}{shown}"
     if answer.status in (400, 401, 403):
         return fault(AUTHENTICATION, detail)

@@ -12,7 +12,7 @@ from typing import cast
 
 from workflow_runner import telemetry
 from workflow_runner.calls.http import HttpCalls
-from workflow_runner.calls.messages import fault
+from workflow_runner.calls.messages import UNWRITABLE, fault
 from workflow_runner.calls.openapi_documents import (
     LARGEST_DOCUMENT,
     InvalidOpenApi,
@@ -22,7 +22,7 @@ from workflow_runner.calls.openapi_documents import (
 )
 from workflow_runner.calls.openapi_requests import request_for
 from workflow_runner.calls.resources import Resources
-from workflow_runner.dsl.problems import CONFIGURATION
+from workflow_runner.dsl.problems import CONFIGURATION, VALIDATION
 from workflow_runner.dsl.templates import Json
 
 
@@ -64,8 +64,11 @@ class OpenApiCalls:
             raise fault(CONFIGURATION, f"/with/operationId: {error}") from error
         keys = {parameter.name for parameter in operation.parameters if parameter.secret}
         for name in keys:
-            telemetry.conceal_all(parameters.get(name))
-        request = request_for(operation, parameters)
+            telemetry.conceal_all(parameters.get(name), passing=True)
+        try:
+            request = request_for(operation, parameters)
+        except ValueError as error:
+            raise fault(VALIDATION, f"/with/parameters: a value cannot be written: {UNWRITABLE}") from error
         found = await self._http.call(
             {
                 "method": request.method,

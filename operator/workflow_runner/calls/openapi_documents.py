@@ -11,12 +11,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from msgspec import Struct, field
 
+from workflow_runner.calls.messages import closest
 from workflow_runner.dsl.nodes import InvalidText, unescape
 from workflow_runner.dsl.yaml_reader import read_yaml
 
@@ -122,8 +122,8 @@ class OpenApiDocument:
         """The operation with this id. Raises UnknownOperation and InvalidOpenApi."""
         places = self._places.get(identifier, [])
         if not places:
-            close = get_close_matches(identifier[:200], list(self._places)[:5000], 1)
-            hint = f"; did you mean {close[0]!r:.100}?" if close else ""
+            close = closest(identifier, self._places)
+            hint = f"; did you mean {close!r:.100}?" if close else ""
             raise UnknownOperation(f"the document has no operation {identifier!r:.100}{hint}")
         if len(places) > 1:
             raise UnknownOperation(f"the document has {len(places)} operations {identifier!r:.100}")

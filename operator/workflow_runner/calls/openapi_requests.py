@@ -13,13 +13,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from urllib.parse import quote
 
 from msgspec import Struct, field
 from yarl import URL
 
-from workflow_runner.calls.messages import fault
+from workflow_runner.calls.messages import closest, fault, json_bytes
 from workflow_runner.calls.openapi_documents import Body, Operation, Parameter, Part
 from workflow_runner.calls.openapi_styles import NotWritable, in_header, in_path, pairs, plain, quoted
 from workflow_runner.dsl.nodes import escape
@@ -40,6 +39,10 @@ class OpenApiRequest(Struct):
     uri: str
     headers: dict[str, str] = field(default_factory=dict)
     content: bytes | None = None
+
+    def __repr__(self) -> str:
+        """Without the address, the headers and the body: API keys may be in each of them."""
+        return f"OpenApiRequest({self.method!r})"
 
 
 def request_for(operation: Operation, parameters: Mapping[str, Json]) -> OpenApiRequest:
@@ -111,9 +114,9 @@ def _refuse_unknown(operation: Operation, names: Mapping[str, Json], more: Seque
         if beside:
             raise _wrong(name, f"the body is given by {beside!r:.100} as a whole, and this is no other parameter")
         known = [*dict.fromkeys([*(one.name for one in operation.parameters), *more])]
-        close = get_close_matches(name[:200], known[:1000], 1)
+        close = closest(name, known)
         if close:
-            hint = f"; did you mean {close[0]!r:.100}?"
+            hint = f"; did you mean {close!r:.100}?"
         elif known:
             hint = "; it has " + ", ".join(f"{one!r:.60}" for one in known[:_MOST_NAMED])
         else:
@@ -187,9 +190,9 @@ def _content(body: Body, value: Json) -> tuple[bytes, str]:
     if kind == "multipart/form-data":
         return _multipart(body, _members(body, value))
     if kind == "application/json" or kind.endswith("+json"):
-        return json.dumps(value, ensure_ascii=False).encode(), body.media_type
+        return json_bytes(value), body.media_type
     if "*" in kind:
-        return json.dumps(value, ensure_ascii=False).encode(), "application/json"
+        return json_bytes(value), "application/json"
     if not isinstance(value, str):
         raise _wrong(_body_name(body), f"a body of {kind:.100} must be given as a string")
     if kind.startswith("text/") or kind in ("application/xml", "application/yaml") or kind.endswith("+xml"):
@@ -248,7 +251,7 @@ def _multipart_part(name: str, value: Json, part: Part) -> bytes:
         content, media_type = _bytes(name, value), part.content_type or "application/octet-stream"
         head += f'; filename="{shown}"'
     elif isinstance(value, dict | list) or (part.content_type or "").endswith("json"):
-        content, media_type = json.dumps(value, ensure_ascii=False).encode(), part.content_type or "application/json"
+        content, media_type = json_bytes(value), part.content_type or "application/json"
     else:
         content, media_type = plain(value).encode(), part.content_type or "text/plain; charset=utf-8"
     if "\r" in media_type or "\n" in media_type:

@@ -39,6 +39,8 @@ LARGEST_OUTPUT = 8 * 1024 * 1024
 """Bytes of standard input, and of standard output and error together."""
 LARGEST_SCRIPT = 1024 * 1024
 TERM_SECONDS = 2.0
+MOST_AT_ONCE = 100
+"""Processes that tasks wait for, of one host at a time; more wait for their turn, within the time limits of their tasks."""
 MOST_DETACHED = 100
 
 REFUSED = "run.process-refused"
@@ -57,10 +59,11 @@ _JAVASCRIPT_VARIABLES = "Object.assign(globalThis, JSON.parse(require('node:fs')
 
 
 class ProcessRules(Struct, frozen=True):
-    """What a host permits: whether there are processes at all, and how long one may take."""
+    """What a host permits: whether there are processes at all, how long one may take, and how many run at the same time."""
 
     allowed: bool = True
     seconds: float = SECONDS
+    at_once: int = MOST_AT_ONCE
 
 
 class Processes:
@@ -73,6 +76,7 @@ class Processes:
     ) -> None:
         self._rules = rules
         self._source = source
+        self._places = asyncio.Semaphore(rules.at_once)
         self._detached: set[asyncio.Task[None]] = set()
 
     async def call(self, arguments: Mapping[str, Json], *, resource_authentication: Mapping[str, Json] | None = None) -> Json:
@@ -92,8 +96,9 @@ class Processes:
         if stdin is not None and len(stdin) > LARGEST_INPUT:
             raise _fault(VALIDATION, f"the standard input of {what} has more than {LARGEST_INPUT:,} bytes")
         if given["await"]:
-            process = await _begun(given, stdin, what, keep=True)
-            return await self._ended(process, what)
+            async with self._places:
+                process = await _begun(given, stdin, what, keep=True)
+                return await self._ended(process, what)
         if len(self._detached) >= MOST_DETACHED:
             raise _fault(RUNTIME, f"{what} is not run: {MOST_DETACHED} processes that nobody waits for are running")
         process = await _begun(given, stdin, what, keep=False)
@@ -139,6 +144,9 @@ class _Output(Struct):
     @property
     def text(self) -> str:
         return b"".join(self.parts).decode(errors="replace")
+
+    def __repr__(self) -> str:
+        return f"_Output({len(self.parts)})"
 
 
 class _Process:
@@ -292,7 +300,9 @@ def _begin(
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, ValueError):
-            raise _fault(CONFIGURATION, f"{what} cannot be run: there is a null character in it") from error
+            raise _fault(
+                CONFIGURATION, f"{what} cannot be run: there is a null character in it, or half of a character"
+            ) from error
         if isinstance(error, OSError):
             raise _fault(CONFIGURATION, f"{what} cannot be run: {_reason(error)}") from error
         raise

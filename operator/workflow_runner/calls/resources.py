@@ -41,6 +41,10 @@ class _Kept(Struct):
     checked: float
     validators: dict[str, str]
 
+    def __repr__(self) -> str:
+        """Without the document, which not everybody may see."""
+        return f"_Kept(size={self.size!r})"
+
 
 class _Shelf:
     """What was read, by the digest of where it is and how it was got."""

@@ -25,6 +25,8 @@ _PATHS = (
 """Both versions have the same messages."""
 
 _MOST_FILES = 300
+_MOST_IMPORTS = 10_000
+"""Of all files together."""
 _WELL_KNOWN: dict[str, Any] = {
     module.DESCRIPTOR.name: module
     for module in (any_pb2, duration_pb2, empty_pb2, field_mask_pb2, struct_pb2, timestamp_pb2, wrappers_pb2)
@@ -56,7 +58,8 @@ async def _ask(channel: grpc.aio.Channel, path: str, service: str, metadata: Met
         shown = ", ".join(name for name in known if not name.startswith("grpc.reflection.")) or "none"
         detail = f"/with/service/name: there is no service {service!r:.100}; there are: {shown:.500}"
         raise fault(CONFIGURATION, detail)
-    return Services(await server.files(names[0]))
+    files = await server.files(names[0])
+    return await asyncio.to_thread(Services, files)
 
 
 class _Server:
@@ -72,7 +75,8 @@ class _Server:
         self._metadata = metadata
         self._deadline = deadline
         self._files: dict[str, FileDescriptorProto] = {}
-        self._size = 0
+        self._missing: dict[str, None] = {}
+        self._imports = self._size = 0
 
     async def services(self) -> list[str]:
         answer = await self._answer(ServerReflectionRequest(list_services=""))
@@ -81,11 +85,12 @@ class _Server:
     async def files(self, service: str) -> list[FileDescriptorProto]:
         """The file of a service with all that it imports, which goes before."""
         self._take(await self._answer(ServerReflectionRequest(file_containing_symbol=service)))
-        while missing := [name for file in self._files.values() for name in file.dependency if name not in self._files]:
-            answer = await self._answer(ServerReflectionRequest(file_by_filename=missing[0]))
+        while self._missing:
+            name = next(iter(self._missing))
+            answer = await self._answer(ServerReflectionRequest(file_by_filename=name))
             self._take(answer)
-            if missing[0] not in self._files:
-                self._take_well_known(missing[0])
+            if name not in self._files:
+                self._take_well_known(name)
         return _sorted(self._files)
 
     async def _answer(self, request: ServerReflectionRequest) -> ServerReflectionResponse:
@@ -105,11 +110,12 @@ class _Server:
             except DecodeError as error:
                 raise fault(CONFIGURATION, "what the server's reflection tells cannot be read") from error
             if file.name not in self._files:
-                self._files[file.name] = file
                 self._size += len(content)
-        if len(self._files) > _MOST_FILES or self._size > LARGEST_DESCRIPTORS:
-            limit = f"{_MOST_FILES} files or {LARGEST_DESCRIPTORS} bytes"
-            raise fault(CONFIGURATION, f"the server's reflection tells more than {limit} for this service")
+                self._imports += len(file.dependency)
+                self._keep(file)
+            if len(self._files) > _MOST_FILES or self._imports > _MOST_IMPORTS or self._size > LARGEST_DESCRIPTORS:
+                limit = f"{_MOST_FILES} files, {_MOST_IMPORTS} imports or {LARGEST_DESCRIPTORS} bytes"
+                raise fault(CONFIGURATION, f"the server's reflection tells more than {limit} for this service")
 
     def _take_well_known(self, name: str) -> None:
         """Google's own types, which servers may leave out."""
@@ -118,7 +124,12 @@ class _Server:
             raise fault(CONFIGURATION, f"the server's reflection does not tell {name!r:.100}, which its services need")
         file = FileDescriptorProto()
         module.DESCRIPTOR.CopyToProto(file)
-        self._files[name] = file
+        self._keep(file)
+
+    def _keep(self, file: FileDescriptorProto) -> None:
+        self._files[file.name] = file
+        self._missing.pop(file.name, None)
+        self._missing.update((name, None) for name in file.dependency if name not in self._files)
 
 
 def _sorted(files: dict[str, FileDescriptorProto]) -> list[FileDescriptorProto]:

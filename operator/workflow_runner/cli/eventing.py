@@ -37,6 +37,10 @@ class EventOptions(Struct, frozen=True):
     lifecycle_sink: str | None
     settings: EventSettings
 
+    def __repr__(self) -> str:
+        """Without addresses and tokens."""
+        return f"EventOptions(listen={self.listen!r})"
+
 
 def event_options(
     listen: str | None = None,

@@ -53,7 +53,10 @@ def call(arguments: Sequence[str]) -> int:
         print(f"workflow-runner: {error.code}: {error}", file=sys.stderr)
         return USAGE_ERROR
     except Exception:  # noqa: BLE001 - the last place where a bug can be given its exit code
-        traceback.print_exc()
+        from workflow_runner import telemetry
+
+        # What went wrong may quote the data that it went wrong with.
+        print(telemetry.redact(traceback.format_exc()), end="", file=sys.stderr)
         print("workflow-runner: internal: this is a bug of workflow-runner; please report what stands above", file=sys.stderr)
         return INTERNAL_ERROR
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -35,7 +36,7 @@ from workflow_runner.controller.watches import Watches
 from workflow_runner.errors import Internal, InvalidInput, WorkflowRunnerError
 from workflow_runner.hosts.event_endpoint import EventEndpoint, serve_events
 from workflow_runner.launchers.run import LaunchSettings, SinkAddress
-from workflow_runner.server.events import NamespaceTokens
+from workflow_runner.server.events import AWAY_SECONDS, NamespaceTokens
 from workflow_runner.server.health import serve_health
 from workflow_runner.server.identity import Identities
 from workflow_runner.server.listening import listen
@@ -130,12 +131,13 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         notes=observing.notes(relay),
     )
     scraped = await serve_metrics(settings.metrics_port, metrics)
+    sink.events.expect(math.inf)  # until pods can be known
     events = await _take_events(settings, sink)
     await server.start()
     sink.listening = True
     try:
         # The child imports on another core while the lists are on their way.
-        await asyncio.gather(resync.first(), validator.warm())
+        await asyncio.gather(_know(resync, store, sink), validator.warm())
         if settings.default_runner is not None:
             await apply_default_runner(cluster, namespace, settings.default_runner)
         log.info("operator started", namespace=namespace, watched=list(watched) or "all", sink=endpoint, image=settings.image)
@@ -156,6 +158,13 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         await health.close()
         await scraped.cleanup()
         await asyncio.to_thread(validator.close)
+
+
+async def _know(resync: Resync, store: Store, sink: SinkService) -> None:
+    """Learns what there is. Pods that run may have listened to an operator before this one, and come back to this one."""
+    await resync.first()
+    launched = store.launched()
+    sink.events.expect(AWAY_SECONDS if launched else 0.0, launched)
 
 
 async def _take_events(settings: OperatorSettings, sink: SinkService) -> EventEndpoint | None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -35,12 +37,15 @@ from workflow_runner.hosts.events import to_proto
 from workflow_runner.hosts.local import LocalRun, Source
 from workflow_runner.interpreter.events import Event
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted, Outcome
+from workflow_runner.settings import log_level
 
 if TYPE_CHECKING:
     from workflow_runner.calls.addresses import AddressRules
     from workflow_runner.hosts.elsewhere import HostOptions
 
 COMPLETED, FAULTED, INVALID, CANCELLED = 0, 1, 2, 3
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def run(
@@ -75,6 +80,8 @@ def run(
 
     Secrets also come from environment variables WORKFLOW_SECRET_NAME. Ctrl-C cancels the run.
     """
+    # Also what libraries log goes through here: without secrets.
+    telemetry.configure_logging(log_level(), json=False)
     source, name = read_file(file)
     value, secrets = read_input(input, input_file), read_secrets(secret)
     addresses = address_rules(allow_address, deny_address)
@@ -172,7 +179,7 @@ async def _run_scheduled(
 def _conclude(outcome: Outcome) -> int:
     match outcome:
         case Completed(output):
-            print(json.dumps(output, ensure_ascii=False))
+            print(_written(output))
             return COMPLETED
         case Faulted(problem):
             print(json.dumps(_redacted(problem).to_dict(), ensure_ascii=False), file=sys.stderr)
@@ -182,10 +189,28 @@ def _conclude(outcome: Outcome) -> int:
             return CANCELLED
 
 
+def _written(output: Any) -> str:
+    """The output as JSON; halves of characters, which no text can have, make it ASCII."""
+    text = json.dumps(output, ensure_ascii=False)
+    return text if text.isascii() or not _HALVES.search(text) else json.dumps(output)
+
+
 def _redacted(problem: Problem) -> Problem:
     """What a task said of its failure may quote what it was given."""
     redacted = {key: telemetry.redact(value) if isinstance(value, str) else value for key, value in problem.to_dict().items()}
     return Problem.from_dict(redacted)
+
+
+def _tellable(event: Event) -> Event:
+    """An event without its output, and without halves of characters."""
+
+    def whole(value: Any) -> Any:
+        return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+    error = event.error
+    if error is not None:
+        error = Problem.from_dict({key: whole(value) for key, value in error.to_dict().items()})
+    return replace(event, output=None, message=whole(event.message), error=error)
 
 
 def _teller(stream: TextIO | None, execution_id: str, name: str) -> Callable[[Event], None]:
@@ -197,7 +222,13 @@ def _teller(stream: TextIO | None, execution_id: str, name: str) -> Callable[[Ev
         if stream is None:
             return
         sequence += 1
-        message = to_proto(event, execution_id=execution_id, workflow_name=name, attempt=1, sequence=sequence)
+        told = partial(to_proto, execution_id=execution_id, workflow_name=name, attempt=1, sequence=sequence)
+        try:
+            message = told(event)
+        except (ValueError, ArithmeticError):
+            # Data that no message can hold: half of a character, or a number that is none.
+            message = told(_tellable(event))
+            message.ClearField("output")
         print(json_format.MessageToJson(message, indent=None), file=stream, flush=True)
 
     return tell

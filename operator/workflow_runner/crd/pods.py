@@ -28,6 +28,13 @@ OWN_FOLDERS = (HANDED_FOLDER, SNAPSHOT_FOLDER, TMP_FOLDER)
 """Where these are mounted; a template mounts nothing there."""
 OWN_VARIABLES = ("WORKFLOW_RUNNER_", "LOG_LEVEL")
 """How the operator's environment variables begin; no template sets them."""
+EVENT_VARIABLES = (
+    "WORKFLOW_RUNNER_EVENT_SINK",
+    "WORKFLOW_RUNNER_EVENT_SINK_TOKEN",
+    "WORKFLOW_RUNNER_LIFECYCLE_SINK",
+    "WORKFLOW_RUNNER_LIFECYCLE_SINK_TOKEN",
+)
+"""But for these, which a runner's template may set, and no execution's."""
 
 RESERVED_ENV = "^(WORKFLOW_RUNNER_.*|PYTHON.*|LD_.*|OPENSSL_.*|LOG_LEVEL|PATH)$"
 """Names of environment variables that are the operator's, or decide what program runs: OPENSSL_CONF names libraries."""
@@ -144,7 +151,8 @@ class Variable(_Partial):
     model_config = ConfigDict(
         json_schema_extra=rules(
             Rule(
-                "!self.name.startsWith('WORKFLOW_RUNNER_') && self.name != 'LOG_LEVEL'",
+                "!self.name.startsWith('WORKFLOW_RUNNER_') && self.name != 'LOG_LEVEL'"
+                f" || self.name in {list(EVENT_VARIABLES)}",
                 "environment variables that begin with WORKFLOW_RUNNER_, and LOG_LEVEL, are the operator's",
                 field_path=".name",
             ),

@@ -76,6 +76,8 @@ class Findings:
         self.file = file
         self.runnable = runnable
         self.start = NOWHERE
+        self.variables: set[str] = set()
+        """Names of the variables that loops and catches define, wherever in the document."""
         self._found: dict[tuple[int, int, str, str, str], Diagnostic] = {}
         self._failed = False
 
@@ -109,7 +111,7 @@ class Findings:
             self._found.setdefault((position.line, position.column, pointer, code, message), found)
 
     def suggestion(self, name: str, known: Iterable[str]) -> str:
-        """`did you mean 'x'?` for the known name that is closest, or nothing.
+        """`did you mean 'x'?` for the known name that is closest, in whatever case it is written, or nothing.
 
         Only for the first mistakes of a document and for names that a person may have typed: comparing is slow.
         """
@@ -117,8 +119,9 @@ class Findings:
             return ""
         from difflib import get_close_matches  # only a document with mistakes pays for this import
 
-        close = get_close_matches(name, [other for other in islice(known, _MOST_NAMES) if len(other) <= _LONGEST_NAME], n=1)
-        return f"did you mean {close[0]!r}?" if close else ""
+        lowered = {other.lower(): other for other in islice(known, _MOST_NAMES) if len(other) <= _LONGEST_NAME}
+        close = get_close_matches(name.lower(), lowered, n=1)
+        return f"did you mean {lowered[close[0]]!r}?" if close else ""
 
     @property
     def failed(self) -> bool:
@@ -127,7 +130,7 @@ class Findings:
 
     def sorted(self) -> list[Diagnostic]:
         """The first of them, by position; never without an error when there is one."""
-        ordered = sorted(self._found.values(), key=lambda d: (d.line, d.column))
+        ordered = sorted(_without_consequences(list(self._found.values())), key=lambda d: (d.line, d.column))
         kept = ordered[:MOST]
         if self._failed and all(diagnostic.severity == "warning" for diagnostic in kept):
             kept = [diagnostic for diagnostic in ordered if diagnostic.severity == "error"][:MOST]
@@ -137,6 +140,24 @@ class Findings:
         """Raise DocumentErrors when there is an error."""
         if self._failed:
             raise DocumentErrors(self.sorted())
+
+
+def _without_consequences(found: list[Diagnostic]) -> list[Diagnostic]:
+    """What is left when a member that is missing goes unsaid where it is only misspelled, or stands in the wrong place."""
+    strays = [each for each in found if each.code in ("property.unknown", "property.misplaced")][:MOST]
+
+    def follows(missing: Diagnostic) -> bool:
+        name = missing.message.partition(" needs ")[2]
+        return any(
+            stray.pointer.startswith(f"{missing.pointer}/")
+            and (
+                (name in stray.hint and stray.pointer.count("/") == missing.pointer.count("/") + 1)
+                or (stray.code == "property.misplaced" and stray.message.startswith(f"{name} "))
+            )
+            for stray in strays
+        )
+
+    return [each for each in found if each.code != "property.missing" or not follows(each)]
 
 
 def _clipped(text: str) -> str:

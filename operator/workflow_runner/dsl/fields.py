@@ -51,6 +51,8 @@ LONGEST_EXPRESSION = 16 * 1024
 
 _WHOLE = re.compile(r"(\s*\$\{)(.*)\}\s*", re.DOTALL)
 _MEANT = re.compile(r"\$\{\s*[.$]")
+_PLAIN_DURATION = re.compile(r"([0-9]{1,9}) ?(ms|[smhd]|(?:milli)?seconds?|minutes?|hours?|days?|secs?|mins?)")
+_UNITS_BY_LETTER = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z_0-9]*")
 
 _TYPE_NAMES: Mapping[type, str] = {
@@ -130,9 +132,7 @@ class Fields(Struct):
         value = node.json
         if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
             return True
-        hint = ""
-        if wanted is str and isinstance(value, int | float):
-            hint = "put it in quotes"
+        hint = _rewritten(value, wanted)
         message = f"{what} must be {_wanted(wanted)}, not {type_name(value)}"
         self.findings.error("property.wrong-type", message, pointer, node.position, hint=hint)
         return False
@@ -146,6 +146,7 @@ class Fields(Struct):
     def name(self, found: tuple[str, Node] | None, what: str, default: str) -> str:
         """The name of a variable (`each`, `at`, `as`)."""
         text = self.string(found, what)
+        self.findings.variables.add(default if text is None else text)
         if found is None or text is None:
             return default
         if _IDENTIFIER.fullmatch(text) is None:
@@ -268,7 +269,8 @@ class Fields(Struct):
         except ValueError as error:
             if self.loose and isinstance(value, str):
                 return self.condition(found, what, scope)
-            self.findings.error("duration.invalid", f"{what}: {error}", pointer, node.position)
+            hint = duration_hint(value)
+            self.findings.error("duration.invalid", f"{what}: {error}", pointer, node.position, hint=hint)
             return None
 
     def _string(self, value: str, pointer: str, node: Node, scope: Scope, *, loose: bool) -> Template:
@@ -279,12 +281,14 @@ class Fields(Struct):
         if loose and (found := self._loose(value, pointer, node, scope)) is not None:
             return found
         if "${" in value:
+            open_ended = value.lstrip().startswith("${") and "}" not in value
             self.findings.warning(
                 "expression.embedded",
-                "this is text, not an expression: ${ … } must be the whole string",
+                "this is text, not an expression: "
+                + ("the closing } is missing" if open_ended else "${ … } must be the whole string"),
                 pointer,
                 node.position,
-                hint='write ${ "… \\(.value) …" }',
+                hint=f"write {value.strip()[:100]} }}" if open_ended else 'write ${ "… \\(.value) …" }',
             )
         return Literal(value)
 
@@ -380,6 +384,35 @@ def _several(inner: str) -> bool:
     except NotTokens:
         return True
     return False
+
+
+def duration_hint(value: Json) -> str:
+    """How a duration such as `30s` or `5 minutes` is written in the language; nothing for what looks like none."""
+    found = _PLAIN_DURATION.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    if found is None:
+        return ""
+    unit = "milliseconds" if found[2].startswith(("ms", "milli")) else _UNITS_BY_LETTER[found[2][0]]
+    return f"write {{{unit}: {found[1]}}}"
+
+
+def _rewritten(value: Json, wanted: type) -> str:
+    """How a value of another type is written, where that can be said."""
+    match value:
+        case int() | float() if wanted is str:
+            return "put it in quotes"
+        case str() if wanted is int and value.strip().isdigit():
+            return "leave the quotes out"
+        case str() if wanted is bool:
+            return "write true or false, without quotes"
+        case dict() if wanted is list:
+            first = next(iter(value), "name")
+            return f"write a list: each entry begins with a dash, `- {first[:60]}: …`"
+        case list() if wanted is dict:
+            return "write names with values, without dashes"
+        case str() if wanted is dict:
+            return "write an object: names with values"
+        case _:
+            return ""
 
 
 def type_name(value: Json) -> str:

@@ -57,10 +57,10 @@ def load_text(source: str | bytes, findings: Findings, compiles: Callable[[Expre
     try:
         root, complaints = read_text(source)
     except InvalidText as error:
-        findings.error(error.code, str(error), "", error.position)
+        findings.error(error.code, str(error), "", error.position, hint=error.hint)
         raise DocumentErrors(findings.sorted()) from error
     for complaint in complaints:
-        findings.error(complaint.code, str(complaint), "", complaint.position)
+        findings.error(complaint.code, str(complaint), "", complaint.position, hint=complaint.hint)
     return _read(root, findings, compiles)
 
 
@@ -79,6 +79,11 @@ def load_node(
 def _read(root: Node, findings: Findings, compiles: Callable[[Expression], bool] | None) -> Workflow:
     if not isinstance(root.json, dict):
         findings.error("property.wrong-type", "a workflow document must be an object", "", root.position)
+        raise DocumentErrors(findings.sorted())
+    other = _other_kind(root.json)
+    if other is not None:
+        message, hint = other
+        findings.error("document.other-kind", message, "", root.position, hint=hint)
         raise DocumentErrors(findings.sorted())
     fields = Fields(findings)
     if compiles is not None:
@@ -114,6 +119,21 @@ def _read(root: Node, findings: Findings, compiles: Callable[[Expression], bool]
         schemas=tuple(fields.schemas),
         source=root,
     )
+
+
+def _other_kind(root: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What a document is that is no workflow of this language, and what to do; None for one that may be."""
+    if "document" in root or "do" in root:
+        return None
+    if "apiVersion" in root and "kind" in root:
+        message = f"this is a manifest of Kubernetes ({str(root['kind'])[:60]}), not a workflow document"
+        if root["kind"] == "WorkflowExecution":
+            return message, "what is checked here stands in it under spec.workflow.definition: check that alone"
+        return message, "name the file of the workflow"
+    if "states" in root or "specVersion" in root:
+        version = str(root.get("specVersion", "0.x"))[:20]
+        return f"this is a workflow of Serverless Workflow {version}", "rewrite it in DSL 1.0: `document` and `do`"
+    return None
 
 
 def _document(fields: Fields, found: Found) -> DocumentInfo:

@@ -47,6 +47,10 @@ class Authentication(Struct, frozen=True, kw_only=True, eq=False):
     pointer: str
     position: Position
 
+    def __repr__(self) -> str:
+        """Without the members: a document may have credentials in them as plain text."""
+        return f"Authentication({self.scheme!r}, pointer={self.pointer!r})"
+
 
 class Schema(Struct, frozen=True, kw_only=True, eq=False):
     """A JSON schema that data have to match: inline, or at an address.

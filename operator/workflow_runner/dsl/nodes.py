@@ -55,12 +55,13 @@ class Node:
 
 
 class InvalidText(ValueError):
-    """Something is wrong with a document's text. `code` is stable; `position` is where."""
+    """Something is wrong with a document's text. `code` is stable; `position` is where; `hint` may say how to mend it."""
 
-    def __init__(self, code: str, message: str, position: Position) -> None:
+    def __init__(self, code: str, message: str, position: Position, hint: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.position = position
+        self.hint = hint
 
 
 Complaints: TypeAlias = list[InvalidText]

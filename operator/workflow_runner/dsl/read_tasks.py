@@ -61,7 +61,7 @@ def read_list(fields: Fields, node: Node, pointer: str, variables: Scope) -> Tas
         if not isinstance(item.json, dict) or len(item.members) != 1:
             given = f"{len(item.members)} names" if isinstance(item.json, dict) else type_name(item.json)
             message = f"each entry of a list of tasks is one name with its task; this has {given}"
-            fields.findings.error("task.bad-item", message, place, item.position)
+            fields.findings.error("task.bad-item", message, place, item.position, hint=_item_hint(item))
             continue
         for name, reference, key, value in items(item, place):
             if name in DIRECTIVES:
@@ -79,6 +79,16 @@ def read_list(fields: Fields, node: Node, pointer: str, variables: Scope) -> Tas
                 tasks.append(read_task(fields, name, value, reference, variables))
                 seen[name] = key.line
     return TaskList(tasks)
+
+
+def _item_hint(item: Node) -> str:
+    """How to mend an entry of a list that is not one name with its value."""
+    if not isinstance(item.json, dict) or len(item.json) < 2:
+        return ""
+    first, second = list(item.json)[:2]
+    if item.json[first] is None:
+        return f"indent what belongs to {first[:60]!r} further than its name"
+    return f"begin each entry with a dash of its own: `- {second[:60]}: …`"
 
 
 def read_task(fields: Fields, name: str, node: Node, pointer: str, variables: Scope) -> Task:
@@ -112,6 +122,8 @@ def _kind(fields: Fields, name: str, node: Node, pointer: str) -> str | None:
         fields.findings.error("task.many-kinds", message, pointer, node.position)
         return None
     hint = next((hint for key in node.members if (hint := fields.findings.suggestion(key, KINDS))), "")
+    if not hint and name in KINDS:
+        hint = f"the task needs a name of its own around it: `- name: {{{name}: …}}`"
     message = f"the task {name!r} has none of {', '.join(KINDS)}"
     fields.findings.error("task.no-kind", message, pointer, node.position, hint=hint)
     return None
@@ -128,7 +140,7 @@ def _common(fields: Fields, place: Place, found: Found) -> None:
             common[f"{name}_{inner}"] = fields.filter(parts.get(inner), f"{name}.{inner}", scope | variables)
             common[f"{name}_schema"] = read_schema(fields, parts, name, scope | variables)
     common["timeout"] = read_timeout(fields, found.get("timeout"), place.body)
-    common["then"] = fields.string(found.get("then"), "then") or CONTINUE
+    common["then"] = _then(fields, found)
     common["metadata"] = fields.free_object(found.get("metadata"), "metadata")
 
 
@@ -164,7 +176,7 @@ def _switch(fields: Fields, place: Place, found: Found) -> Task | None:
         where = f"{pointer}/{number}"
         if not isinstance(item.json, dict) or len(item.members) != 1:
             message = "each entry of a switch is one name with its case"
-            fields.findings.error("task.bad-item", message, where, item.position)
+            fields.findings.error("task.bad-item", message, where, item.position, hint=_item_hint(item))
             continue
         for name, reference, key, value in items(item, where):
             case = _case(fields, name, value, reference, place)
@@ -180,7 +192,12 @@ def _switch(fields: Fields, place: Place, found: Found) -> Task | None:
 def _case(fields: Fields, name: str, node: Node, pointer: str, place: Place) -> SwitchCase:
     parts = fields.members(node, pointer, ("when", "then"), required=("then",), what="a switch case")
     when = fields.condition(parts.get("when"), "when", place.body)
-    return SwitchCase(name=name, when=when, then=fields.string(parts.get("then"), "then") or CONTINUE)
+    return SwitchCase(name=name, when=when, then=_then(fields, parts))
+
+
+def _then(fields: Fields, parts: dict[str, Node]) -> str:
+    then = fields.string(parts.get("then"), "then")
+    return CONTINUE if then is None else then
 
 
 def _for(fields: Fields, place: Place, found: Found) -> Task | None:

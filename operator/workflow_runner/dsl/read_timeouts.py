@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflow_runner.dsl.fields import Fields, Scope
+from workflow_runner.dsl.fields import Fields, Scope, duration_hint
 from workflow_runner.dsl.model import Duration
 from workflow_runner.dsl.nodes import Node
 
@@ -23,7 +23,7 @@ def read_timeout(fields: Fields, found: tuple[str, Node] | None, scope: Scope) -
             fields.timeouts,
             pointer,
             node.position,
-            remedy="define it under use.timeouts",
+            remedy=duration_hint(name).replace("write ", "write {after: ").replace("}", "}}") or "define it under use.timeouts",
         )
         return None
     key = (name, scope)

@@ -43,19 +43,30 @@ def read_yaml(text: str) -> tuple[Node, Complaints]:
     try:
         return composer.compose(), composer.complaints
     except yaml.YAMLError as error:
-        raise _unreadable(error) from error
+        raise _unreadable(error, text) from error
 
 
-def _unreadable(error: yaml.YAMLError) -> InvalidText:
+def _unreadable(error: yaml.YAMLError, text: str) -> InvalidText:
     mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     position = Position(mark.line + 1, mark.column + 1) if mark is not None else Position(1, 1)
     problem, context = getattr(error, "problem", None), getattr(error, "context", None)
     message = " ".join(str(part) for part in (context, problem) if part) or str(error).partition("\n")[0]
-    if "tab" not in message and "found character that cannot start any token" in message:
-        message += " (tabs cannot indent; quote what begins with @, ` or %)"
-    if "mapping values are not allowed" in message:
-        message += " (quote strings in which a space follows a colon)"
-    return InvalidText("yaml.syntax", message, position)
+    hint = ""
+    if "found character that cannot start any token" in message:
+        lines = text.splitlines()
+        line = lines[position.line - 1] if position.line <= len(lines) else ""
+        if line[position.column - 1 : position.column] == "\t":
+            message, hint = "a tab cannot indent", "indent with spaces"
+        else:
+            hint = "put a string that begins with @, ` or % in quotes"
+    elif "mapping values are not allowed" in message:
+        message = "there is a second colon, or one where no name can be"
+        hint = "put a string with a colon and a space in it in quotes; else a colon is missing on a line above"
+    elif "did not find expected" in message or "could not find expected" in message:
+        hint = "compare its indentation with the lines above; look for a bracket or a quote that is not closed there"
+    elif "while scanning a quoted scalar" in message:
+        hint = "a quote is not closed"
+    return InvalidText("yaml.syntax", message, position, hint)
 
 
 class _Composer:

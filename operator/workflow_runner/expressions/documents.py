@@ -11,16 +11,18 @@ from typing import Any
 
 from workflow_runner.dsl.diagnostics import Diagnostic, Findings
 from workflow_runner.dsl.fields import STANDARD_VARIABLES
+from workflow_runner.dsl.jq_tokens import FORBIDDEN_FUNCTIONS
 from workflow_runner.dsl.loader import load_node, load_text
 from workflow_runner.dsl.model import Schema, TaskList, Workflow
 from workflow_runner.dsl.nodes import escape
 from workflow_runner.dsl.templates import Expression, Json, Position
 from workflow_runner.dsl.validation import validate
-from workflow_runner.expressions.programs import InvalidProgram
+from workflow_runner.expressions.programs import InvalidProgram, builtins
 from workflow_runner.expressions.programs import check as check_program
 from workflow_runner.expressions.schemas import InvalidSchema, check_schema, count_patterns
 
 _UNDEFINED = re.compile(r"\$(\w+) is not defined")
+_NO_FUNCTION = re.compile(r"(\w{1,80})/\d+ is not defined.*")
 
 MAX_EXPRESSIONS = 3_000
 """jq needs about a millisecond for each; whether a document is accepted must not depend on how busy a machine is."""
@@ -123,8 +125,8 @@ def _compile(expression: Expression, findings: Findings) -> None:
             position = Position(position.line, position.column + error.column - 1)
         undefined = _UNDEFINED.match(str(error))
         if undefined is None:
-            message = f"jq cannot compile this expression: {error}"
-            findings.error("expression.invalid", message, expression.pointer, position)
+            message, hint = f"jq cannot compile this expression: {error}", _function_hint(str(error), findings)
+            findings.error("expression.invalid", message, expression.pointer, position, hint=hint)
         else:
             message, hint = f"${undefined[1]} is not available here", _hint(undefined[1], findings)
             findings.error("expression.unknown-variable", message, expression.pointer, position, hint=hint)
@@ -133,4 +135,23 @@ def _compile(expression: Expression, findings: Findings) -> None:
 def _hint(name: str, findings: Findings) -> str:
     if name in STANDARD_VARIABLES:
         return "see docs/language.md for what is available where"
-    return findings.suggestion(name, STANDARD_VARIABLES) or "a loop or a catch around it, or `as`, would have to define it"
+    if name in findings.variables:
+        return "a loop or a catch defines it elsewhere; it is known only inside of that"
+    known = (f"${other}" for other in sorted({*STANDARD_VARIABLES, *findings.variables}))
+    return findings.suggestion(f"${name}", known) or "a loop or a catch around it, or `as`, would have to define it"
+
+
+def _function_hint(said: str, findings: Findings) -> str:
+    """About a function that jq does not have: one of that name with other arguments, or of a similar name."""
+    found = _NO_FUNCTION.fullmatch(said)
+    if found is None:
+        return ""
+    known: dict[str, list[int]] = {}
+    for entry in builtins():
+        name, _, arguments = entry.partition("/")
+        known.setdefault(name, []).append(int(arguments))
+    if found[1] in known:
+        numbers = " or ".join(map(str, sorted(known[found[1]])))
+        many = "argument" if numbers == "1" else "arguments, with ; between them"
+        return f"{found[1]} takes {numbers} {many}"
+    return findings.suggestion(found[1], (name for name in sorted(known) if name not in FORBIDDEN_FUNCTIONS))

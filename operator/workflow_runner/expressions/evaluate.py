@@ -26,6 +26,10 @@ class JqRequest(Struct, frozen=True):
     program: str
     payload: str
 
+    def __repr__(self) -> str:
+        """Without the data, in which the values of secrets are."""
+        return "JqRequest()"
+
 
 Defer: TypeAlias = Callable[[JqRequest], Awaitable[Json]]
 """Runs a program where it can be killed. Raises EvaluationFailed, also when it took too long or too much."""

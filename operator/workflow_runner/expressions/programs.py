@@ -108,6 +108,12 @@ def compile_text(text: str) -> Any:
         raise _invalid(str(error), text) from error
 
 
+def builtins() -> list[str]:
+    """The functions that jq has, as `name/number of arguments`."""
+    found: list[str] = jq.compile("[builtins]").input_text("null").first()[0]
+    return found
+
+
 def single_value(compiled: Any, payload: str, *, may_give_nan: bool = True) -> Json:
     """Run a compiled program over JSON text. No value is null; more than one is an error.
 
@@ -184,7 +190,9 @@ def _invalid(said: str, text: str) -> InvalidProgram:
     message = first[: place.start()]
     line, column = int(place[1]) - 1, int(place[2])
     lines = text.split("\n")
-    if line < 1 or line >= len(lines) - 1:  # the frame around it: the expression ended too soon
+    if line < 1:
         return InvalidProgram(message)
+    if line >= len(lines) - 1:  # the frame around it
+        return InvalidProgram("it ends too early", len(lines) - 2, len(lines[-2].rstrip()) + 1)
     before = lines[line].encode()[: column - 1].decode(errors="ignore")
     return InvalidProgram(message, line, len(before) + 1)

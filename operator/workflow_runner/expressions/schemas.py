@@ -66,6 +66,10 @@ class SchemaRequest(Struct, frozen=True):
     payload: str
     explain: bool
 
+    def __repr__(self) -> str:
+        """Without the data."""
+        return "SchemaRequest()"
+
 
 Defer: TypeAlias = Callable[[SchemaRequest], Awaitable[Json]]
 """Checks data where that can be killed. Raises EvaluationFailed, also when it took too long or too much."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,6 +27,10 @@ from workflow_runner.graph.model import END, ENTRY, Box, Graph, Section, Step
 LONGEST_LINE = 44
 """The most characters of one line in a box or at a step."""
 
+_UNITS = {"days": "d", "hours": "h", "minutes": "min", "seconds": "s", "milliseconds": "ms"}
+_LONGEST_STRING = 400
+_STRING = re.compile(r'"(?:[^"\\]|\\\([^"()\\]*\))*"')
+_INTERPOLATED = re.compile(r"\\\(([^()]*)\)")
 _KINDS = ("call", "do", "emit", "for", "fork", "listen", "raise", "run", "set", "switch", "try", "wait")
 
 
@@ -119,7 +124,7 @@ def _lines(kind: str, definition: dict[str, Any]) -> Iterator[str]:
         case "fork", {"compete": True}:
             yield "the first to complete wins"
         case "wait", duration:
-            yield clip(bare(duration))
+            yield clip(_duration(duration))
         case "raise", {"error": error}:
             yield clip(
                 f"{bare(error.get('type')).rpartition('/')[2]} {error.get('status')}" if isinstance(error, dict) else error
@@ -127,7 +132,7 @@ def _lines(kind: str, definition: dict[str, Any]) -> Iterator[str]:
         case "emit", {"event": {"with": {"type": type_}}}:
             yield clip(bare(type_))
         case "listen", {"to": dict(to)}:
-            yield clip(", ".join(to))
+            yield clip(_listened_for(to))
         case "run", dict(run):
             yield clip(", ".join(name for name in run if name not in ("await", "return")))
 
@@ -147,12 +152,37 @@ def _catch(definition: Any) -> str:
     return clip(" ".join(words))
 
 
+def _duration(value: Any) -> str:
+    """`1 min 30 s` of an object of units."""
+    if not isinstance(value, dict) or not value:
+        return bare(value)
+    return " ".join(f"{bare(amount)} {_UNITS.get(unit, unit)}" for unit, amount in value.items())
+
+
+def _listened_for(to: dict[str, Any]) -> str:
+    """`any: a.type, b.type, until …` of a strategy."""
+    words = []
+    for mode, filters in to.items():
+        several = filters if isinstance(filters, list) else [filters]
+        withs = [each["with"] for each in several if isinstance(each, dict) and isinstance(each.get("with"), dict)]
+        types = [bare(attributes["type"]) for attributes in withs if "type" in attributes]
+        if mode == "until":
+            words.append(f"until {bare(filters)}" if isinstance(filters, str) else f"until {_listened_for(filters)}")
+        else:
+            words.append(f"{mode}: {', '.join(types)}" if types else mode)
+    return ", ".join(words)
+
+
 def bare(value: Any) -> str:
-    """A value as people write it: text without `${ }`, anything else as JSON."""
+    """A value as people write it: text without `${ }` and the quotes in it, anything else as JSON."""
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     text = value.strip()
-    return text[2:-1].strip() if text.startswith("${") and text.endswith("}") else text
+    if not text.startswith("${") or not text.endswith("}"):
+        return text
+    text = text[2:-1].strip()
+    # A string with values in it reads better as a template.
+    return _INTERPOLATED.sub(r"{\1}", text[1:-1]) if len(text) <= _LONGEST_STRING and _STRING.fullmatch(text) else text
 
 
 def clip(text: str) -> str:

@@ -22,6 +22,8 @@ STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 LARGEST_EVENT = 1024 * 1024
 LARGEST_BATCH = 4 * 1024 * 1024
+DEEPEST = 128
+"""Levels of arrays and objects in a request."""
 MOST_IN_A_BATCH = 1000
 _LARGEST_INTEGER = 2**31
 
@@ -47,6 +49,8 @@ def events_of(headers: Mapping[str, str], body: bytes) -> list[CloudEvent]:
             raise BadEvent("a batch is a JSON array of events")
         if len(events) > MOST_IN_A_BATCH:
             raise BadEvent(f"a batch has at most {MOST_IN_A_BATCH:,} events", 413)
+        if len(body) > LARGEST_EVENT and any(len(json.dumps(event, ensure_ascii=False)) > LARGEST_EVENT for event in events):
+            raise BadEvent(f"an event has at most {LARGEST_EVENT:,} characters", 413)
         return [_structured(event) for event in events]
     if len(body) > LARGEST_EVENT:
         raise BadEvent(f"an event has at most {LARGEST_EVENT:,} bytes", 413)
@@ -143,7 +147,16 @@ def _json(body: bytes) -> Json:
         value: Json = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise BadEvent("the body is not JSON") from error
+    if not _shallow(value, DEEPEST):
+        raise BadEvent(f"values are nested more than {DEEPEST} levels deep")
     return value
+
+
+def _shallow(value: Json, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    parts = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_shallow(part, levels - 1) for part in parts)
 
 
 def _no_constant(name: str) -> Json:

@@ -45,6 +45,10 @@ class HostOptions(Struct, frozen=True):
     default_catalog: str | None = None
     processes: ProcessRules | None = None
 
+    def __repr__(self) -> str:
+        """Without the address, which may have credentials."""
+        return f"HostOptions(processes={self.processes!r})"
+
 
 class DetachedRun(Protocol):
     """What `local.LocalRun` is here."""

@@ -20,8 +20,11 @@ from workflow_runner.hosts.cloud_events import LARGEST_BATCH, BadEvent, CloudEve
 from workflow_runner.hosts.event_bus import Offer
 
 READ_SECONDS = 30.0
+TAKE_SECONDS = 30.0
+"""So long the events of one request may take to be handed on."""
 MOST_REQUESTS = 64
-"""At a time: each may hold LARGEST_BATCH bytes."""
+LARGEST_AT_ONCE = 4 * LARGEST_BATCH
+"""Requests at a time, and their bytes: as values they take many times as much."""
 RETRY_AFTER_SECONDS = 1
 
 Take: TypeAlias = Callable[[CloudEvent], Awaitable[Offer]]
@@ -36,7 +39,7 @@ class EventEndpoint:
     def __init__(self, admit: Admit, read_seconds: float) -> None:
         self._admit = admit
         self._read_seconds = read_seconds
-        self._requests = 0
+        self._requests = self._bytes = 0
         application = web.Application(client_max_size=LARGEST_BATCH)
         application.router.add_post("/{path:.*}", self._post)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
@@ -56,13 +59,17 @@ class EventEndpoint:
         take = self._admit(request.path, request.headers.get("Authorization", ""))
         if take is None:
             return _answer(401, {"error": "no token, or not the one for this path"}, {"WWW-Authenticate": "Bearer"})
-        if self._requests >= MOST_REQUESTS:
+        # One that does not tell its size may be as large as any.
+        size = LARGEST_BATCH if request.content_length is None else min(request.content_length, LARGEST_BATCH)
+        if self._requests >= MOST_REQUESTS or self._bytes + size > LARGEST_AT_ONCE:
             return _busy("too many requests at once")
         self._requests += 1
+        self._bytes += size
         try:
             return await self._take_in(request, take)
         finally:
             self._requests -= 1
+            self._bytes -= size
 
     async def _take_in(self, request: web.Request, take: Take) -> web.Response:
         try:
@@ -77,10 +84,14 @@ class EventEndpoint:
             return _answer(413, {"error": f"a request has at most {LARGEST_BATCH:,} bytes"}, {"Connection": "close"})
         except BadEvent as error:
             return _answer(error.status, {"error": str(error)})
-        offers = [await take(event) for event in events]
-        if any(offer.full for offer in offers):
-            return _busy("somebody who listens has no room for the event now; send it again")
-        return _answer(202, {"events": len(events), "taken": sum(1 for offer in offers if offer.taken)})
+        taken, until = 0, asyncio.get_running_loop().time() + TAKE_SECONDS
+        for event in events:
+            offer = await take(event)
+            if offer.full or asyncio.get_running_loop().time() > until:
+                # Those behind it come after it when it is sent again.
+                return _busy("whoever listens, or may do so soon, cannot take the events now; send them again")
+            taken += offer.taken > 0
+        return _answer(202, {"events": len(events), "taken": taken})
 
 
 def admitting(take: Callable[[CloudEvent], Offer], token: str | None) -> Admit:

@@ -13,10 +13,11 @@ import io
 import json
 import random
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from msgspec import Struct
 
+from workflow_runner import telemetry
 from workflow_runner.dsl.problems import COMMUNICATION, Problem, WorkflowFault
 from workflow_runner.errors import InvalidInput
 from workflow_runner.hosts.event_bus import CloudEvent
@@ -45,6 +46,10 @@ class _Refused(Struct, frozen=True):
     pause: float = 0.0
 
 
+_REFUSED_ADDRESS = _Refused("its address is link-local or a cloud's metadata service, where no event goes", later=False)
+"""The sink is the choice of whoever runs the runner: no other rule for calls is for it."""
+
+
 class EventSink:
     """Deliveries to one address. Use it from one event loop; the connections are made at the first delivery."""
 
@@ -58,10 +63,11 @@ class EventSink:
         most_pending: int = MOST_PENDING,
     ) -> None:
         """`url` is http or https; it may hold credentials and a query, which are never shown. `token` is sent as a
-        bearer's. Raises InvalidInput."""
+        bearer's, in place of the address's user. Raises InvalidInput."""
         self._shown = shown_address(url)
         self._url = url
         self._token = token
+        _conceal(url, token)
         self._attempt_seconds, self._deadline_seconds = attempt_seconds, deadline_seconds
         self._most_pending = most_pending
         self._pending = 0
@@ -105,26 +111,49 @@ class EventSink:
             self._session = None
 
     async def _attempt(self, event: CloudEvent) -> _Refused | None:
-        library = await _library()
-        if self._session is None:
-            headers = {"User-Agent": "workflow-runner", "Content-Type": "application/cloudevents+json; charset=utf-8"}
-            if self._token is not None:
-                headers["Authorization"] = f"Bearer {self._token}"
-            timeout = library.ClientTimeout(total=self._attempt_seconds)
-            self._session = library.ClientSession(timeout=timeout, headers=headers, cookie_jar=library.DummyCookieJar())
-        body = json.dumps(event, ensure_ascii=False).encode(errors="replace")
+        # aiohttp takes 0.3 s to import: not on the event loop, and not by runs that send nothing.
+        client: Any = await asyncio.to_thread(importlib.import_module, "aiohttp")
+        connections: Any = await asyncio.to_thread(importlib.import_module, "workflow_runner.calls.connections")
         try:
-            async with self._session.post(self._url, data=io.BytesIO(body), allow_redirects=False) as response:
+            body = json.dumps(event, ensure_ascii=False, allow_nan=False).encode(errors="replace")
+        except ValueError:
+            return _Refused("the event has an infinite number", later=False)
+        session = self._opened(client, connections)
+        try:
+            url = connections.URL(self._url)
+            if self._token is not None:
+                url = url.with_user(None)  # the library sends no two credentials, and the token is the newer one
+            connections.check_literal(connections.AddressRules(), "an event", url)
+            async with session.post(url, data=io.BytesIO(body), allow_redirects=False) as response:
                 if 200 <= response.status < 300:
                     return None
                 later = response.status in _LATER
                 return _Refused(f"it answered {response.status}", response.status, later, _wanted_pause(response.headers))
         except TimeoutError:
             return _Refused(f"no answer within {self._attempt_seconds:g} s")
-        except (library.ClientError, OSError) as error:
+        except WorkflowFault:
+            return _REFUSED_ADDRESS
+        except (client.ClientError, OSError) as error:
+            if isinstance(getattr(error, "os_error", None), connections.AddressRefused):
+                return _REFUSED_ADDRESS
             return _Refused(f"it cannot be reached ({type(error).__name__})")
         except ValueError:
             return _Refused("its address cannot be used", later=False)
+
+    def _opened(self, client: Any, connections: Any) -> aiohttp.ClientSession:
+        """The session, which is opened at the first delivery."""
+        if self._session is None:
+            headers = {"User-Agent": "workflow-runner", "Content-Type": "application/cloudevents+json; charset=utf-8"}
+            if self._token is not None:
+                headers["Authorization"] = f"Bearer {self._token}"
+            self._session = client.ClientSession(
+                connector=connections.connector(connections.AddressRules(), limit=MOST_AT_ONCE),
+                timeout=client.ClientTimeout(total=self._attempt_seconds),
+                headers=headers,
+                cookie_jar=client.DummyCookieJar(),
+            )
+        assert self._session is not None  # noqa: S101 - it was just made
+        return self._session
 
 
 def shown_address(url: str) -> str:
@@ -140,9 +169,13 @@ def shown_address(url: str) -> str:
     return urlunsplit((parts.scheme, host if port is None else f"{host}:{port}", parts.path, "", ""))
 
 
-async def _library() -> Any:
-    """aiohttp, which takes 0.3 s to import: not on the event loop, and not by runs that send nothing."""
-    return await asyncio.to_thread(importlib.import_module, "aiohttp")
+def _conceal(url: str, token: str | None) -> None:
+    """What must be in no log: the token, and a password and a query in the address, which are keys."""
+    parts = urlsplit(url)
+    for secret in (token, parts.password, parts.query, *(value for _, value in parse_qsl(parts.query))):
+        if secret:
+            telemetry.conceal(secret)
+            telemetry.conceal(unquote(secret))
 
 
 def _wanted_pause(headers: Any) -> float:

@@ -17,7 +17,7 @@ from datetime import datetime
 
 from workflow_runner import telemetry
 from workflow_runner.dsl.model import DocumentInfo
-from workflow_runner.dsl.problems import WorkflowFault
+from workflow_runner.dsl.problems import Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json
 from workflow_runner.hosts.event_bus import CloudEvent
 from workflow_runner.hosts.event_sink import EventSink
@@ -25,6 +25,8 @@ from workflow_runner.interpreter.events import Event, EventType
 
 MOST_WAITING = 1000
 LARGEST_OUTPUT = 256 * 1024
+LONGEST_TEXT = 4096
+"""Characters of what an error says: so many of them may wait."""
 FINISH_SECONDS = 5.0
 _PREFIX = "io.serverlessworkflow."
 
@@ -85,10 +87,10 @@ class Lifecycle:
                 }
             data[moment] = _moment(event.timestamp)
             if event.error is not None:
-                data["error"] = redacted(event.error.to_dict())
+                data["error"] = _error(event.error)
             if event.type is EventType.WORKFLOW_COMPLETED and _fits(event.output):
                 data["output"] = redacted(event.output)
-            if event.type is EventType.CORRELATION_COMPLETED and event.output:
+            if event.type is EventType.CORRELATION_COMPLETED and event.output and _fits(event.output):
                 data["correlationKeys"] = redacted(event.output)
             if event.type is EventType.WORKFLOW_CANCELLED:
                 yield from self._of_open_tasks(event)
@@ -105,7 +107,7 @@ class Lifecycle:
         for kind, moment in _TASK[event.type]:
             data: dict[str, Json] = {"workflow": self._name, "task": event.reference, moment: _moment(event.timestamp)}
             if event.type is EventType.TASK_FAILED and event.error is not None:
-                data["error"] = redacted(event.error.to_dict())
+                data["error"] = _error(event.error)
             yield self._event(f"task.{kind}", event, data)
 
     def _of_open_tasks(self, event: Event) -> Iterator[CloudEvent]:
@@ -200,6 +202,16 @@ class LifecycleReporter:
         if not self._left_out:
             self._left_out = True
             log.warning("lifecycle events are left out; the run goes on", extra={"reason": why})
+
+
+def _error(problem: Problem) -> Json:
+    """An error without secrets and not longer than is worth telling."""
+    members = redacted(problem.to_dict())
+    assert isinstance(members, dict)  # noqa: S101 - as it was
+    return {
+        name: f"{value[:LONGEST_TEXT]}…" if isinstance(value, str) and len(value) > LONGEST_TEXT else value
+        for name, value in members.items()
+    }
 
 
 def redacted(value: Json) -> Json:

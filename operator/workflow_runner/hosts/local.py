@@ -47,6 +47,10 @@ class Source(Struct, frozen=True):
     file: str
     check: bool = True
 
+    def __repr__(self) -> str:
+        """Without the document, which may have credentials in it."""
+        return f"Source(file={self.file!r}, check={self.check!r})"
+
 
 class LocalRun:
     """One run of one document.

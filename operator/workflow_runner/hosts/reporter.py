@@ -68,6 +68,8 @@ _OPTIONS: list[tuple[str, int]] = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A CloudEvent of 1 MiB (hosts/cloud_events.py) may be six times as long when its characters are escaped.
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     # A proxy in the environment is for the workflow's own calls; the sink is in the cluster.
     ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),

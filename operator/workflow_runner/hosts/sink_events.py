@@ -88,7 +88,10 @@ class SinkEvents:
         return sink_pb2.Interest(wanted=[sink_pb2.WantedEvent(attributes=dict(each)) for each in sorted(wanted)])
 
     def _offer(self, text: bytes) -> Offer:
-        event = json.loads(text)
+        try:
+            event = json.loads(text)
+        except (ValueError, RecursionError):
+            event = None
         if not isinstance(event, dict):
             log.warning("the operator sent what is no event")
             return Offer(0, 0)

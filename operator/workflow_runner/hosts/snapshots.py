@@ -56,6 +56,10 @@ class State(Struct, frozen=True):
     kept: Kept
     ended: Ended | None = None
 
+    def __repr__(self) -> str:
+        """Without the run's data, which may have secrets among them."""
+        return "State()"
+
 
 class Snapshot(Struct, frozen=True):
     """What was read back. With `ended` there is nothing left to run, only to tell."""
@@ -63,6 +67,10 @@ class Snapshot(Struct, frozen=True):
     frame: WorkflowFrame
     kept: Kept
     ended: Ended | None
+
+    def __repr__(self) -> str:
+        """Without the run's data, as State."""
+        return "Snapshot()"
 
 
 class _Damaged(Exception):

@@ -44,8 +44,8 @@ class Call(Struct, frozen=True):
     resource_authentication: Mapping[str, Json] | None = None
 
     def __repr__(self) -> str:
-        """Without the policies: a document may have credentials in them as plain text."""
-        return f"Call({self.protocol!r}, {self.arguments!r}, {self.idempotency_key!r}, {self.reference!r})"
+        """Without what the document says: the policies and the arguments (headers, addresses) may hold credentials."""
+        return f"Call({self.protocol!r}, {self.idempotency_key!r}, {self.reference!r})"
 
 
 class DeadlinePassed(Exception):

@@ -1,9 +1,9 @@
 """The pod of a run: the operator's defaults, under the runner's template, under the execution's, under what is
 the operator's alone. Called by `job.py` and `pod.py`.
 
-The operator's alone are image and arguments, the variables WORKFLOW_RUNNER_* and LOG_LEVEL, its volumes and where
-they are mounted, the restart policy, and everything that keeps a run from having rights: no API token, no root, no
-privileges, a read-only root file system.
+The operator's alone are image and arguments, the variables WORKFLOW_RUNNER_* (but those for events, which are the
+runner's) and LOG_LEVEL, its volumes and where they are mounted, the restart policy, and everything that keeps a run
+from having rights: no API token, no root, no privileges, a read-only root file system.
 """
 
 from __future__ import annotations
@@ -92,7 +92,13 @@ def _environment(settings: LaunchSettings, run: LaunchedRun, asked: list[Json]) 
     execution = {str(entry.get("name")): _literal(entry) for entry in (*_variables(run.template), *run.env)}
     runner = {str(entry.get("name")): entry for entry in asked if str(entry.get("name")) not in execution}
     others = [entry for name, entry in (execution | runner).items() if not name.startswith(pods.OWN_VARIABLES)]
-    return [*others, *_own_variables(settings, run)]
+    return [*others, *_event_variables(run), *_own_variables(settings, run)]
+
+
+def _event_variables(run: LaunchedRun) -> list[Json]:
+    """Where events go, as the runner says it. Also where it says nothing: a variable from an envFrom must not."""
+    of_runner = {str(entry.get("name")): entry for entry in _variables(run.runner_template)}
+    return [of_runner.get(name, {"name": name, "value": ""}) for name in pods.EVENT_VARIABLES]
 
 
 def _variables(template: Json | None) -> list[Json]:

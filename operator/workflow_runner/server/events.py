@@ -6,7 +6,8 @@ mount of a Secret, so that tokens are changed without a restart. A namespace wit
 
 `SinkService` registers a pod here while its Listen stream is open. An event is kept for nobody: it goes to the pods that
 are connected and want it, and the answer tells what they made of it. While a pod that listened is away, as between two
-streams, what it wants is not taken. Whoever hears 503 sends the event again, and pods that had it may get it twice.
+streams, what it wants is not taken; nor is anything while an operator that has just started does not know yet who listens.
+Whoever hears 503 sends the event again, and pods that had it may get it twice.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import contextlib
 import functools
 import hmac
 import json
+import math
 import re
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import structlog
@@ -33,8 +35,13 @@ MOST_ON_THEIR_WAY = 100
 """Events of one stream that its pod has not answered yet."""
 LARGEST_ON_THEIR_WAY = 4 * 1024 * 1024
 ANSWER_SECONDS = 10.0
-AWAY_SECONDS = 15.0
-"""How long a pod whose stream has ended while it listened counts as one that comes back."""
+LATE_SECONDS = 2.0
+"""A pod that owes an answer for so long is sent nothing more until it answers: no further sender waits for it."""
+AWAY_SECONDS = 40.0
+"""How long a pod whose stream has ended while it listened counts as one that comes back. It dials every 4 s at least, but may
+need half a minute to notice that the other side has vanished without a word."""
+BACK_SECONDS = 6.0
+"""When a pod watches again, its stream for events follows within this, if it listens."""
 MOST_TOKEN = 4096
 MOST_WANTED = 1000
 """What a pod may listen for, in entries; one with more hears every event of its namespace."""
@@ -47,23 +54,28 @@ log = structlog.get_logger(__name__)
 class Ear:
     """One open Listen stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, late_seconds: float = LATE_SECONDS) -> None:
         self.wanted: Sequence[Wanted] = ()
+        self._late_seconds = late_seconds
         self._number = 0
         self._to_send: deque[tuple[int, bytes]] = deque()
-        self._unanswered: dict[int, tuple[int, asyncio.Future[Offer]]] = {}
+        self._unanswered: dict[int, tuple[float, int, asyncio.Future[Offer]]] = {}
+        """By number: since when, its size, and the answer to come. Oldest first."""
         self._size = 0
         self._news = asyncio.Event()
         self._hung_up = False
 
     def put(self, event: bytes) -> asyncio.Future[Offer] | None:
-        """Send an event; what the pod makes of it. None when there is no room."""
-        full = len(self._unanswered) >= MOST_ON_THEIR_WAY or self._size + len(event) > LARGEST_ON_THEIR_WAY
-        if self._unanswered and full:
-            return None
+        """Send an event; what the pod makes of it. None when there is no room, or the pod does not keep up."""
+        now = time.monotonic()
+        if self._unanswered:
+            late = next(iter(self._unanswered.values()))[0] + self._late_seconds < now
+            full = len(self._unanswered) >= MOST_ON_THEIR_WAY or self._size + len(event) > LARGEST_ON_THEIR_WAY
+            if late or full:
+                return None
         self._number += 1
         answer: asyncio.Future[Offer] = asyncio.get_running_loop().create_future()
-        self._unanswered[self._number] = (len(event), answer)
+        self._unanswered[self._number] = (now, len(event), answer)
         self._size += len(event)
         self._to_send.append((self._number, event))
         self._news.set()
@@ -71,7 +83,7 @@ class Ear:
 
     def answered(self, number: int, offer: Offer) -> None:
         """The pod says what became of an event."""
-        size, answer = self._unanswered.pop(number, (0, None))
+        _, size, answer = self._unanswered.pop(number, (0.0, 0, None))
         self._size -= size
         if answer is not None and not answer.done():
             answer.set_result(offer)
@@ -97,16 +109,39 @@ class Ear:
 class EventHub:
     """Who listens, by namespace."""
 
-    def __init__(self, *, answer_seconds: float = ANSWER_SECONDS, away_seconds: float = AWAY_SECONDS) -> None:
-        self._answer_seconds, self._away_seconds = answer_seconds, away_seconds
+    def __init__(
+        self,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        late_seconds: float = LATE_SECONDS,
+        away_seconds: float = AWAY_SECONDS,
+        back_seconds: float = BACK_SECONDS,
+    ) -> None:
+        self._answer_seconds, self._late_seconds = answer_seconds, late_seconds
+        self._away_seconds, self._back_seconds = away_seconds, back_seconds
+        self._complete_at = -math.inf
+        self._expected: set[str] = set()
         self._ears: dict[str, set[Ear]] = {}
         self._away: dict[str, tuple[float, str, Sequence[Wanted]]] = {}
         """By execution: until when it is waited for, its namespace, and what it wants. Oldest first."""
 
+    def expect(self, seconds: float, executions: Collection[str] = ()) -> None:
+        """For so long from now, pods that listened to an earlier operator may be on their way here: those of these
+        executions; when all of them are back, the wait is over."""
+        self._complete_at = time.monotonic() + seconds
+        self._expected = set(executions)
+
+    def back(self, execution: str) -> None:
+        """The execution's pod watches."""
+        if execution in self._expected:
+            self._expected.discard(execution)
+            if not self._expected:
+                self._complete_at = min(self._complete_at, time.monotonic() + self._back_seconds)
+
     @contextlib.contextmanager
     def listening(self, namespace: str, execution: str) -> Iterator[Ear]:
         """A pod of an execution of this namespace, as long as its stream is open."""
-        ear = Ear()
+        ear = Ear(self._late_seconds)
         self._away.pop(execution, None)
         self._ears.setdefault(namespace, set()).add(ear)
         try:
@@ -118,11 +153,14 @@ class EventHub:
                 del self._ears[namespace]
             ear.close()
             self._away.pop(execution, None)
+            self._forget()
             if ear.wanted:
                 self._away[execution] = (time.monotonic() + self._away_seconds, namespace, ear.wanted)
 
     async def offer(self, namespace: str, event: CloudEvent) -> Offer:
         """Give an event to the pods of a namespace that want it, and wait for what they make of it, for a bounded time."""
+        if time.monotonic() < self._complete_at:
+            return Offer(0, 1)
         data = json.dumps(event, ensure_ascii=False).encode(errors="replace")
         wanting = [ear for ear in self._ears.get(namespace, ()) if wants(ear.wanted, event)]
         answers = [ear.put(data) for ear in wanting]
@@ -130,14 +168,15 @@ class EventHub:
         if waiting:
             await asyncio.wait(waiting, timeout=self._answer_seconds)
         offers = [answer.result() if answer is not None and answer.done() else Offer(0, 1) for answer in answers]
-        away = sum(1 for home, wanted in self._those_away() if home == namespace and wants(wanted, event))
+        self._forget()
+        away = sum(1 for _, home, wanted in self._away.values() if home == namespace and wants(wanted, event))
         return Offer(sum(offer.taken for offer in offers), sum(offer.full for offer in offers) + away)
 
-    def _those_away(self) -> list[tuple[str, Sequence[Wanted]]]:
+    def _forget(self) -> None:
+        """Those who have not come back in time."""
         now = time.monotonic()
         while self._away and next(iter(self._away.values()))[0] < now:
             del self._away[next(iter(self._away))]
-        return [(namespace, wanted) for _, namespace, wanted in self._away.values()]
 
 
 class NamespaceTokens:

@@ -116,6 +116,7 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
         if await self._known(caller, context) is None:
             yield ALL_OVER
             return
+        self.events.back(uid)
         with self._open("Watch"), self._listening(uid) as changed:
             while True:
                 changed.clear()
@@ -160,6 +161,9 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
                     yield sink_pb2.ListenResponse(number=number, event_json=event)
             finally:
                 reading.cancel()
+                run = self._runs.get(caller.execution_uid)
+                if run is None or run.end is not None:
+                    ear.wanted = ()  # nobody is waited for
 
     async def report(self, event: io_pb2.WorkflowProgressEvent, context: Context) -> io_pb2.ProgressAckResponse:
         """One event by the older callback client (ReportProgress)."""

@@ -249,3 +249,212 @@ Feature: Authentication
     When it runs
     Then it completes with 1
     And request 3 has the header Authorization: Bearer t-1
+
+  @AUTH-005
+  Scenario: a policy by its bare name
+    Given a workflow
+      """
+      use: {authentications: {ours: {bearer: {token: abc}}}}
+      do:
+        - ask: {call: http, with: {method: get, endpoint: {uri: 'http://service.example/a', authentication: ours}}}
+      """
+    And GET /a answers 200 with 1
+    When it runs
+    Then it completes with 1
+    And request 1 has the header Authorization: Bearer abc
+
+  @AUTH-BASIC-003
+  Scenario: a password that is written as a number
+    Given a workflow
+      """
+      do:
+        - ask:
+            call: http
+            with: {method: get, endpoint: {uri: 'http://service.example/a', authentication: {basic: {username: admin, password: 123}}}}
+      """
+    And GET /a answers 200 with 1
+    When it runs
+    Then it completes with 1
+    And request 1 has the header Authorization: Basic YWRtaW46MTIz
+
+  @AUTH-BEARER-003
+  Scenario: bearer with nothing but an expression
+    Given a workflow
+      """
+      do:
+        - ask:
+            call: http
+            with: {method: get, endpoint: {uri: 'http://service.example/a', authentication: {bearer: '${ .user.token }'}}}
+      """
+    And the input {user: {token: abc}}
+    And GET /a answers 200 with 1
+    When it runs
+    Then it completes with 1
+    And request 1 has the header Authorization: Bearer abc
+
+  @AUTH-BEARER-004 @AUTH-DIGEST-003 @AUTH-OAUTH2-018 @AUTH-OAUTH2-019 @AUTH-OAUTH2-020 @AUTH-OAUTH2-021 @AUTH-OAUTH2-022 @AUTH-OIDC-003
+  Scenario Outline: <what>
+    Given a workflow
+      """
+      use: {authentications: {ours: {<policy>}}}
+      do: []
+      """
+    When it is validated
+    Then it is invalid with <code>
+
+    Examples:
+      | what                                  | policy                                                                                        | code               |
+      | bearer without a token                | bearer: {}                                                                                    | property.missing   |
+      | digest without a user                 | digest: {password: a}                                                                         | property.missing   |
+      | digest without a password             | digest: {username: a}                                                                         | property.missing   |
+      | a grant that is not there             | oauth2: {authority: 'http://a.example', grant: implicit, client: {id: a}}                     | property.bad-value |
+      | a way for clients that is not there   | oauth2: {authority: 'http://a.example', grant: password, client: {id: a, authentication: guess}} | property.bad-value |
+      | a client without an id                | oauth2: {authority: 'http://a.example', grant: client_credentials, client: {secret: a}}       | property.missing   |
+      | a client without its assertion        | oauth2: {authority: 'http://a.example', grant: password, client: {id: a, authentication: private_key_jwt}} | property.missing |
+      | an encoding that is not there         | oauth2: {authority: 'http://a.example', grant: password, client: {id: a}, request: {encoding: text/plain}} | property.bad-value |
+      | a subject without a type              | oauth2: {authority: 'http://a.example', grant: refresh_token, client: {id: a}, subject: {token: a}} | property.missing |
+      | oidc without an authority             | oidc: {grant: client_credentials, client: {id: a}}                                            | property.missing   |
+      | oidc without a grant                  | oidc: {authority: 'http://a.example', client: {id: a}}                                        | property.missing   |
+      | oidc with endpoints                   | oidc: {authority: 'http://a.example', grant: password, client: {id: a}, endpoints: {token: /a}} | property.unknown |
+
+  @AUTH-CERTIFICATE-001 @command
+  Scenario: certificate
+    Given a workflow
+      """
+      use: {secrets: [pair], authentications: {ours: {certificate: {use: pair}}}}
+      do:
+        - ask: {call: http, with: {method: get, endpoint: {uri: 'https://secure.example/a', authentication: {use: ours}}}}
+      """
+    And the client ann, whose certificate is the secret pair
+    And GET /a answers 200 with 1
+    When it runs
+    Then it completes with 1
+    And request 1 came from the client ann
+
+  @AUTH-004
+  Scenario Outline: members of <scheme> from a secret
+    Given a workflow
+      """
+      use: {secrets: [login]}
+      do:
+        - ask: {call: http, with: {method: get, endpoint: {uri: 'http://service.example/a', authentication: {<scheme>: {use: login}}}}}
+      """
+    And the secret login is {authority: 'http://service.example', grant: client_credentials, client: {id: a, secret: b}}
+    And GET /.well-known/openid-configuration answers 200
+      """
+      issuer: http://service.example
+      token_endpoint: http://service.example/oauth2/token
+      """
+    And POST /oauth2/token answers 200 with {access_token: t-1, token_type: Bearer}
+    And GET /a answers 200 with 1
+    When it runs
+    Then it completes with 1
+    And request <number> has the header Authorization: Bearer t-1
+
+    Examples:
+      | scheme | number |
+      | oauth2 | 2      |
+      | oidc   | 3      |
+
+  @AUTH-OAUTH2-017
+  Scenario: an authority that is a discovery document
+    Given a workflow
+      """
+      do:
+        - ask:
+            call: http
+            with:
+              method: get
+              endpoint:
+                uri: http://service.example/a
+                authentication:
+                  oauth2:
+                    authority: http://service.example/realms/a/.well-known/openid-configuration
+                    grant: client_credentials
+                    client: {id: a, secret: b}
+      """
+    And GET /realms/a/.well-known/openid-configuration answers 200
+      """
+      issuer: http://service.example/realms/a
+      token_endpoint: http://service.example/tokens
+      """
+    And POST /tokens answers 200 with {access_token: t-1, token_type: Bearer}
+    And GET /a answers 200 with 1
+    When it runs
+    Then it completes with 1
+    And request 3 has the header Authorization: Bearer t-1
+
+  @AUTH-OAUTH2-023 @AUTH-OAUTH2-024
+  Scenario Outline: OAuth 2 by <what>
+    Given a workflow
+      """
+      do:
+        - ask:
+            call: http
+            with:
+              method: get
+              endpoint:
+                uri: http://service.example/a
+                authentication:
+                  oauth2: {authority: 'http://service.example', grant: <grant>, client: {id: a, secret: secret-of-the-client-which-is-long, authentication: <way>}, <more>}
+      """
+    And POST /oauth2/token answers 200 with {access_token: t-1, token_type: Bearer}
+    And GET /a answers 200 with 1
+    When it runs
+    Then it completes with 1
+    And request 1 <sent>
+    And request 2 has the header Authorization: Bearer t-1
+
+    Examples:
+      | what                  | grant              | way                | more                             | sent |
+      | a code                | authorization_code | client_secret_post | subject: {token: c-1, type: code} | has the form grant_type=authorization_code&code=c-1 |
+      | a signed assertion    | client_credentials | client_secret_jwt  | scopes: [x]                      | has the form client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer |
+      | what is no secret now | client_credentials | client_secret_jwt  | scopes: [x]                      | does not mention secret-of-the-client-which-is-long |
+
+  @AUTH-OAUTH2-025
+  Scenario Outline: a token of which only introspection knows the issuer, <issuer>
+    Given a workflow
+      """
+      do:
+        - ask:
+            call: http
+            with:
+              method: get
+              endpoint:
+                uri: http://service.example/a
+                authentication:
+                  oauth2:
+                    authority: http://service.example
+                    grant: client_credentials
+                    client: {id: a, secret: b}
+                    issuers: ['https://right.example']
+      """
+    And POST /oauth2/token answers 200 with {access_token: opaque, token_type: Bearer}
+    And POST /oauth2/introspect answers 200 with {active: true, iss: 'https://<issuer>.example'}
+    And GET /a answers 200 with 1
+    When it runs
+    Then <end>
+
+    Examples:
+      | issuer | end                               |
+      | right  | it completes with 1               |
+      | wrong  | it faults with authentication 401 |
+
+  @AUTH-OAUTH2-026
+  Scenario: an authority with a name in it
+    Given a workflow
+      """
+      do:
+        - ask:
+            call: http
+            with:
+              method: get
+              endpoint:
+                uri: http://service.example/a
+                authentication: {oauth2: {authority: 'http://service.example/{realm}', grant: client_credentials, client: {id: a, secret: b}}}
+      """
+    And the input {realm: pets}
+    And POST /pets/oauth2/token answers 200 with {access_token: t-1, token_type: Bearer}
+    And GET /a answers 200 with 1
+    When it runs
+    Then it completes with 1

@@ -116,3 +116,104 @@ Feature: Functions, and where they come from
       """
     When it is validated
     Then it is invalid with reference.unknown-catalog
+
+  @CALL-FUNCTION-006
+  Scenario: a function that is called with nothing
+    Given a workflow
+      """
+      use: {functions: {tell: {set: {got: '${ . }'}}}}
+      do:
+        - one: {call: tell}
+      """
+    And the input {n: 1}
+    When it runs
+    Then it completes with {got: {}}
+
+  @CALL-FUNCTION-007
+  Scenario: a function sees no context, and leaves none
+    Given a workflow
+      """
+      use:
+        functions:
+          tell: {set: {context: '${ $context }'}, export: {as: '{theirs: 1}'}}
+      do:
+        - before: {set: {n: 1}, export: {as: '{ours: 1}'}}
+        - one: {call: tell, with: {}}
+        - after: {set: {inside: '${ .context }', outside: '${ $context }'}}
+      """
+    When it runs
+    Then it completes with {inside: {}, outside: {ours: 1}}
+
+  @CALL-FUNCTION-008
+  Scenario: a function that is a call itself
+    Given a workflow
+      """
+      use:
+        functions:
+          getPet:
+            call: http
+            with: {method: get, endpoint: 'http://service.example/pets/{petId}'}
+            output: {as: .name}
+      do:
+        - one: {call: getPet, with: {petId: '${ .id }'}, output: {as: '{name: .}'}}
+      """
+    And the input {id: 7}
+    And GET /pets/7 answers 200 with {name: Milou}
+    When it runs
+    Then it completes with {name: Milou}
+
+  @CATALOG-007
+  Scenario Outline: a catalog in a repository, by its page <page>
+    Given a workflow
+      """
+      use: {catalogs: {ours: {endpoint: 'http://service.example/group/project/-/<page>/main'}}}
+      do:
+        - one: {call: 'double:1.0.0@ours', with: {n: 4}}
+      """
+    And GET /group/project/-/raw/main/functions/double/1.0.0/function.yaml answers 200 as text/plain
+      """
+      set: {doubled: '${ .n * 2 }'}
+      """
+    When it runs
+    Then it completes with {doubled: 8}
+
+    Examples:
+      | page |
+      | tree |
+      | blob |
+
+  @CATALOG-008
+  Scenario: a catalog without endpoint
+    Given a workflow
+      """
+      use: {catalogs: {ours: {}}}
+      do: []
+      """
+    When it is validated
+    Then it is invalid with property.missing
+
+  @CATALOG-009
+  Scenario: a function that the catalog does not have
+    Given a workflow
+      """
+      use: {catalogs: {ours: {endpoint: 'http://service.example/catalog'}}}
+      do:
+        - one: {call: 'double:9.9.9@ours'}
+      """
+    When it runs
+    Then it faults with communication 404 at /do/0/one
+
+  @CATALOG-009
+  Scenario: a function that is none
+    Given a workflow
+      """
+      use: {catalogs: {ours: {endpoint: 'http://service.example/catalog'}}}
+      do:
+        - one: {call: 'double:1.0.0@ours'}
+      """
+    And GET /catalog/functions/double/1.0.0/function.yaml answers 200 as application/yaml
+      """
+      sett: {doubled: 2}
+      """
+    When it runs
+    Then it faults with configuration 400 at /do/0/one

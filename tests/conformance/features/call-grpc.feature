@@ -62,3 +62,37 @@ Feature: gRPC calls
       | what                     | method   | type          | status |
       | a service that says no   | SayHello | communication | 404    |
       | a method that is unknown | SayNo    | configuration | 400    |
+
+  @CALL-GRPC-007
+  Scenario Outline: a service with <what>
+    Given a workflow
+      """
+      do:
+        - greet:
+            call: grpc
+            with: {proto: {endpoint: 'http://a.example/a.proto'}, method: A, service: {name: a.B, <service>}}
+      """
+    When it is validated
+    Then it is invalid with property.bad-value
+
+    Examples:
+      | what                     | service                    |
+      | a port that is too large | host: localhost, port: 70000 |
+      | a host that is an address with scheme | host: 'http://localhost' |
+
+  @CALL-GRPC-008
+  Scenario: arguments that the method does not take
+    Given a workflow
+      """
+      do:
+        - greet:
+            call: grpc
+            with:
+              proto: {endpoint: 'http://service.example/greeter.proto'}
+              service: {name: demo.v1.Greeter, host: localhost, port: 50051}
+              method: SayHello
+              arguments: {nobody: 1}
+      """
+    And the gRPC service
+    When it runs
+    Then it faults with validation 400 at /do/0/greet

@@ -246,3 +246,102 @@ Feature: HTTP calls
       """
     When it is validated
     Then it is invalid with endpoint.invalid
+
+  @CALL-HTTP-021
+  Scenario: headers and query are expressions as a whole
+    Given a workflow
+      """
+      do:
+        - ask:
+            call: http
+            with: {method: get, endpoint: 'http://service.example/a', headers: '${ .headers }', query: '${ .query }'}
+      """
+    And the input {headers: {X-Trace: t-1}, query: {q: tea}}
+    And GET /a answers 200 with 1
+    When it runs
+    Then it completes with 1
+    And request 1 has the header X-Trace: t-1
+    And request 1 has the query q=tea
+
+  @CALL-HTTP-022
+  Scenario Outline: a body of <kind>
+    Given a workflow
+      """
+      do:
+        - ask: {call: http, with: {method: post, endpoint: 'http://service.example/a', body: '${ .body }'}}
+      """
+    And the input {body: <body>}
+    And POST /a answers 204
+    When it runs
+    Then it completes with null
+    And request 1 has the body <body>
+
+    Examples:
+      | kind     | body   |
+      | an array | [1, a] |
+      | a number | 17     |
+      | an object | {a: {b: null}} |
+
+  @CALL-HTTP-022
+  Scenario: a body of text, as it is
+    Given a workflow
+      """
+      do:
+        - ask: {call: http, with: {method: post, endpoint: 'http://service.example/a', headers: {Content-Type: text/plain}, body: plain text}}
+      """
+    And POST /a answers 204
+    When it runs
+    Then it completes with null
+    And request 1 has the text plain text
+    And request 1 has the header Content-Type with text/plain
+
+  @CALL-HTTP-023
+  Scenario: query values that are no strings are JSON
+    Given a workflow
+      """
+      do:
+        - ask: {call: http, with: {method: get, endpoint: 'http://service.example/a', query: {on: true, n: 1, list: [7]}}}
+      """
+    And GET /a answers 200 with 1
+    When it runs
+    Then it completes with 1
+    And request 1 has the query on=true&n=1&list=%5B7%5D
+
+  @CALL-HTTP-024
+  Scenario Outline: a call whose <member> is of the wrong kind
+    Given a workflow
+      """
+      do:
+        - ask: {call: http, with: {<with>}}
+      """
+    When it is validated
+    Then it is invalid with <code>
+
+    Examples:
+      | member   | with                                                               | code                |
+      | method   | method: 1, endpoint: 'http://a.example'                            | property.wrong-type |
+      | redirect | method: get, endpoint: 'http://a.example', redirect: sometimes     | property.wrong-type |
+      | endpoint | method: get, endpoint: {authentication: {bearer: {token: a}}}      | property.missing    |
+      | address  | method: get, endpoint: nowhere                                     | endpoint.invalid    |
+
+  @CALL-HTTP-008 @CALL-HTTP-009
+  Scenario: the content of a whole response that is neither JSON nor text is in base64
+    Given a workflow
+      """
+      do:
+        - ask: {call: http, with: {method: get, endpoint: 'http://service.example/a', output: response}, output: {as: .content}}
+      """
+    And GET /a answers 200 as application/octet-stream hello
+    When it runs
+    Then it completes with aGVsbG8=
+
+  @URI-008
+  Scenario: variables of expressions have no value in an address
+    Given a workflow
+      """
+      do:
+        - ask: {call: http, with: {method: get, endpoint: 'http://service.example/a{$workflow}b'}}
+      """
+    And GET /ab answers 200 with 1
+    When it runs
+    Then it completes with 1

@@ -160,3 +160,59 @@ Feature: OpenAPI calls
       | member      | with                                         |
       | document    | operationId: a                               |
       | operationId | document: {endpoint: 'http://a.example/a'}   |
+
+  @CALL-OPENAPI-005
+  Scenario Outline: the output <output>
+    Given a workflow
+      """
+      do:
+        - all:
+            call: openapi
+            with: {document: {endpoint: 'http://service.example/openapi.json'}, operationId: all, output: <output>}
+            output: {as: '<as>'}
+      """
+    And GET /openapi.json answers 200
+      """
+      openapi: 3.0.3
+      info: {title: pets, version: '1'}
+      servers: [{url: 'http://service.example'}]
+      paths: {/pets: {get: {operationId: all, responses: {'200': {description: ok}}}}}
+      """
+    And GET /pets answers 200 as application/json [1]
+    When it runs
+    Then it completes with <end>
+
+    Examples:
+      | output   | as                      | end       |
+      | content  | .                       | [1]       |
+      | raw      | .                       | WzFd      |
+      | response | [.statusCode, .content] | [200, [1]] |
+
+  @CALL-OPENAPI-011
+  Scenario Outline: a parameter that is <what>
+    Given a workflow
+      """
+      do:
+        - find:
+            call: openapi
+            with: {document: {endpoint: 'http://service.example/openapi.json'}, operationId: findPet, parameters: <parameters>}
+      """
+    And GET /openapi.json answers 200
+      """
+      openapi: 3.0.3
+      info: {title: pets, version: '1'}
+      paths:
+        /pets/{petId}:
+          get:
+            operationId: findPet
+            parameters: [{name: petId, in: path, required: true, schema: {type: integer}}]
+            responses: {'200': {description: ok}}
+      """
+    When it runs
+    Then it faults with validation 400 at /do/0/find
+    And there are 1 requests
+
+    Examples:
+      | what    | parameters            |
+      | missing | {}                    |
+      | unknown | {petId: 1, nobody: 2} |

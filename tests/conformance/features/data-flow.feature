@@ -77,7 +77,7 @@ Feature: The flow of data
             try:
               - only:
                   set: {a: 1}
-                  output: {as: .a, schema: {format: json, document: {type: string}}}
+                  output: {as: .a, schema: {format: json, document: {type: object}}}
                   export: {as: '{exported: true}'}
             catch:
               do:
@@ -128,7 +128,7 @@ Feature: The flow of data
   Scenario: the workflow's output is compared
     Given a workflow
       """
-      output: {as: .a, schema: {format: json, document: {type: string}}}
+      output: {as: .a, schema: {format: json, document: {type: object}}}
       do:
         - only: {set: {a: 1}}
       """
@@ -181,3 +181,30 @@ Feature: The flow of data
       | what                | schema                                         | code               |
       | of nothing          | {format: json}                                 | property.bad-value |
       | of an unknown form  | {format: 'avro:1.12', document: {type: record}} | property.bad-value |
+
+  @DATAFLOW-020
+  Scenario: a schema whose form is not said is JSON Schema
+    Given a workflow
+      """
+      input: {schema: {document: {type: object, required: [order]}}}
+      do: []
+      """
+    And the input {other: 1}
+    When it runs
+    Then it faults with validation 400
+
+  @DATAFLOW-021
+  Scenario Outline: <member> that is a number
+    Given a workflow
+      """
+      do:
+        - only: {set: {n: 1}, <task>}
+      """
+    When it is validated
+    Then it is invalid with property.wrong-type
+
+    Examples:
+      | member     | task                |
+      | input.from | input: {from: 1}    |
+      | output.as  | output: {as: 1}     |
+      | export.as  | export: {as: true}  |

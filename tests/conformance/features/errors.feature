@@ -270,3 +270,132 @@ Feature: Errors, and what becomes of them
       """
     When it runs
     Then it faults with https://example.com/second 419 at /do/0/guard/catch/do/0/again
+
+  @TASK-RAISE-007
+  Scenario: a type and an instance that are computed
+    Given a workflow
+      """
+      do:
+        - fails: {raise: {error: {type: '${ "https://example.com/" + .kind }', status: 400, instance: '${ "/orders/" + .order }'}}}
+      """
+    And the input {kind: stock, order: A-1}
+    When it runs
+    Then it faults with https://example.com/stock 400 at /orders/A-1
+
+  @ERROR-012
+  Scenario Outline: an error whose <member> is <value>
+    Given a workflow
+      """
+      do:
+        - fails: {raise: {error: {type: 'https://example.com/e', status: 400, <member>: <value>}}}
+      """
+    When it is validated
+    Then it is invalid with <code>
+
+    Examples:
+      | member   | value | code                |
+      | title    | 1     | property.wrong-type |
+      | detail   | [a]   | property.wrong-type |
+      | instance | 1     | property.wrong-type |
+      | reason   | a     | property.unknown    |
+
+  @ERROR-012
+  Scenario Outline: an error with a wrong type or status, <code>
+    Given a workflow
+      """
+      do:
+        - fails: {raise: {error: <error>}}
+      """
+    When it is validated
+    Then it is invalid with <code>
+
+    Examples:
+      | error                                     | code                |
+      | {type: stock, status: 400}                | property.bad-value  |
+      | {type: 'https://example.com/e', status: x} | property.wrong-type |
+
+  @ERROR-013 @command
+  Scenario Outline: <name> is caught by its type
+    Given a workflow
+      """
+      use: {secrets: [missing]}
+      do:
+        - guard:
+            try:
+              - fails: <task>
+            catch:
+              errors: {with: {type: 'https://serverlessworkflow.io/spec/1.0.0/errors/<name>'}}
+              do:
+                - handle: {set: {status: '${ $error.status }'}}
+      """
+    And GET /401 answers 401
+    When it runs
+    Then it completes with {status: <status>}
+
+    Examples:
+      | name           | status | task                                                                                          |
+      | configuration  | 404    | {run: {workflow: {namespace: tests, name: nothing, version: 1.0.0}}}                           |
+      | validation     | 400    | {set: {n: 1}, output: {schema: {document: {type: string}}}}                                    |
+      | expression     | 400    | {set: {n: '${ 1 + "a" }'}}                                                                     |
+      | authentication | 401    | {call: http, with: {method: get, endpoint: 'http://service.example/401'}}                      |
+      | authorization  | 403    | {set: {n: '${ $secrets.missing }'}}                                                            |
+      | timeout        | 408    | {wait: PT1H, timeout: {after: {milliseconds: 5}}}                                              |
+      | communication  | 404    | {call: http, with: {method: get, endpoint: 'http://service.example/nothing'}}                  |
+      | runtime        | 500    | {run: {shell: {command: exit 1}}}                                                              |
+
+  @TASK-TRY-016
+  Scenario Outline: a filter by <member> <text>
+    Given a workflow
+      """
+      do:
+        - guard:
+            try:
+              - fails: {raise: {error: {type: 'https://example.com/e', status: 418, detail: short and stout}}}
+            catch:
+              errors: {with: {<member>: <text>}}
+              do:
+                - handle: {set: {handled: true}}
+      """
+    When it runs
+    Then <end>
+
+    Examples:
+      | member  | text            | end                                      |
+      | detail  | short and stout | it completes with {handled: true}        |
+      | details | short and stout | it completes with {handled: true}        |
+      | details | tall            | it faults with https://example.com/e 418 |
+
+  @TASK-TRY-017
+  Scenario: an error filter that names nothing
+    Given a workflow
+      """
+      do:
+        - guard: {try: [{a: {set: {n: 1}}}], catch: {errors: {with: {}}}}
+      """
+    When it is validated
+    Then it is invalid with property.bad-value
+
+  @TASK-TRY-018
+  Scenario Outline: the filter <holds> and the condition <condition>
+    Given a workflow
+      """
+      do:
+        - guard:
+            try:
+              - fails: {raise: {error: {type: 'https://example.com/e', status: 418}}}
+            catch:
+              errors: {with: {status: <status>}}
+              when: $error.status == <number>
+              exceptWhen: .quiet
+              do:
+                - handle: {set: {handled: true}}
+      """
+    And the input {quiet: false}
+    When it runs
+    Then <end>
+
+    Examples:
+      | holds    | condition | status | number | end                                      |
+      | holds    | holds     | 418    | 418    | it completes with {handled: true}        |
+      | holds    | does not  | 418    | 500    | it faults with https://example.com/e 418 |
+      | does not | holds     | 500    | 418    | it faults with https://example.com/e 418 |

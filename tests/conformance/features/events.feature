@@ -247,3 +247,148 @@ Feature: Events
     And the event {type: b, data: {order: 1, last: true}}
     When it runs
     Then it completes with [{order: 1}, {order: 1, last: true}]
+
+  @TASK-EMIT-007
+  Scenario: what an author says of an event is kept
+    Given a workflow
+      """
+      do:
+        - tell:
+            emit:
+              event:
+                with:
+                  id: e-17
+                  source: ${ .shop }
+                  type: order.placed
+                  time: '2026-01-02T03:04:05Z'
+                  datacontenttype: application/json
+                  dataschema: https://shop.example/order.json
+                  data: [1]
+      """
+    And the input {shop: 'https://shop.example'}
+    When it runs
+    Then the emitted events are
+      """
+      - id: e-17
+        source: https://shop.example
+        type: order.placed
+        time: '2026-01-02T03:04:05Z'
+        datacontenttype: application/json
+        dataschema: https://shop.example/order.json
+        data: [1]
+      """
+
+  @TASK-LISTEN-013 @ERROR-004
+  Scenario Outline: what foreach makes does not match <member>.schema
+    Given a workflow
+      """
+      do:
+        - hear:
+            listen: {to: {one: {with: {type: a}}}}
+            foreach:
+              <member>: {as: '{n: .n}', schema: {document: {properties: {n: {type: string}}}}}
+      """
+    And the event {type: a, data: {n: 1}}
+    When it runs
+    Then it faults with validation 400 at /do/0/hear
+
+    Examples:
+      | member |
+      | output |
+      | export |
+
+  @TASK-LISTEN-014
+  Scenario: foreach gets events as they are read
+    Given a workflow
+      """
+      do:
+        - hear:
+            listen: {to: {one: {with: {type: a}}}, read: envelope}
+            foreach:
+              do:
+                - keep: {set: {type: '${ $item.type }', n: '${ $item.data.n }'}}
+              output: {as: .}
+      """
+    And the event {type: a, data: {n: 1}}
+    When it runs
+    Then it completes with [{type: a, n: 1}]
+
+  @STRATEGY-009
+  Scenario Outline: until with <other>
+    Given a workflow
+      """
+      do:
+        - hear: {listen: {to: {<other>, until: .a}}}
+      """
+    When it is validated
+    Then it is invalid with property.bad-value
+
+    Examples:
+      | other                       |
+      | one: {with: {type: a}}      |
+      | all: [{with: {type: a}}]    |
+
+  @STRATEGY-006
+  Scenario: until all of several events
+    Given a workflow
+      """
+      do:
+        - hear:
+            listen:
+              to:
+                any: [{with: {type: measured}}]
+                until: {all: [{with: {type: left}}, {with: {type: locked}}]}
+      """
+    And the event {type: measured, data: 1}
+    And the event {type: locked}
+    And the event {type: measured, data: 2}
+    And the event {type: left}
+    And the event {type: measured, data: 3}
+    When it runs
+    Then it completes with [1, 2]
+
+  @STRATEGY-005
+  Scenario: until a condition over what has come
+    Given a workflow
+      """
+      do:
+        - hear: {listen: {to: {any: [{with: {type: measured}}], until: '${ length == 2 }'}}}
+      """
+    And the event {type: measured, data: 1}
+    And the event {type: other, data: 2}
+    And the event {type: measured, data: 3}
+    When it runs
+    Then it completes with [1, 3]
+
+  @FILTER-001
+  Scenario: an event without an attribute that is asked for
+    Given a workflow
+      """
+      do:
+        - hear: {listen: {to: {one: {with: {type: a, subject: s}}}}}
+      """
+    And the event {type: a, data: 1}
+    And the event {type: a, subject: s, data: 2}
+    When it runs
+    Then it completes with [2]
+
+  @CORRELATION-005
+  Scenario: a correlation by several keys
+    Given a workflow
+      """
+      do:
+        - hear:
+            listen:
+              to:
+                one:
+                  with: {type: a}
+                  correlate:
+                    order: {from: .data.order, expect: '${ .order }'}
+                    shop: {from: .source, expect: /shop}
+      """
+    And the input {order: 7}
+    And the event {type: a, source: /elsewhere, data: {order: 7}}
+    And the event {type: a, source: /shop, data: {order: 8}}
+    And the event {type: a, source: /shop, data: {order: 7, right: true}}
+    When it runs
+    Then it completes with [{order: 7, right: true}]

@@ -270,7 +270,7 @@ Feature: Expressions and what they can see
     Given a workflow
       """
       do:
-        - only: {set: {known: '${ $runtime | (.name | length > 0) and (.version | length > 0) }'}}
+        - only: {set: {known: '${ $runtime | (.name | length > 0) and (.version | length > 0) and (.metadata | type == "object") }'}}
       """
     When it runs
     Then it completes with {known: true}
@@ -293,6 +293,53 @@ Feature: Expressions and what they can see
       | $task    | the workflow's output.as  | {output: {as: $task}, do: [], document: {dsl: '1.0.3', namespace: n, name: m, version: '1.0.0'}} |
       | $input   | the workflow's output.as  | {output: {as: $input}, do: [], document: {dsl: '1.0.3', namespace: n, name: m, version: '1.0.0'}} |
       | $item    | a task outside of loops   | do: [{a: {set: {b: '${ $item }'}}}]                  |
+
+  @ARGUMENT-016 @ARGUMENT-021 @ARGUMENT-022
+  Scenario Outline: nor is <variable> in <place>
+    Given a workflow
+      """
+      <workflow>
+      """
+    When it is validated
+    Then it is invalid with expression.unknown-variable
+
+    Examples:
+      | variable       | place                     | workflow                                                |
+      | $input         | the workflow's input.from | {input: {from: $input}, do: [], document: {dsl: '1.0.3', namespace: n, name: m, version: '1.0.0'}} |
+      | $output        | the workflow's input.from | {input: {from: $output}, do: [], document: {dsl: '1.0.3', namespace: n, name: m, version: '1.0.0'}} |
+      | $task          | the workflow's input.from | {input: {from: $task}, do: [], document: {dsl: '1.0.3', namespace: n, name: m, version: '1.0.0'}} |
+      | $authorization | the workflow's input.from | {input: {from: $authorization}, do: [], document: {dsl: '1.0.3', namespace: n, name: m, version: '1.0.0'}} |
+      | $output        | a task's if               | do: [{a: {if: $output, set: {b: 1}}}]                   |
+      | $authorization | a task's if               | do: [{a: {if: $authorization, set: {b: 1}}}]            |
+      | $output        | a task's input.from       | do: [{a: {input: {from: $output}, set: {b: 1}}}]        |
+      | $authorization | a task's input.from       | do: [{a: {input: {from: $authorization}, set: {b: 1}}}] |
+      | $output        | a task's definition       | do: [{a: {set: {b: '${ $output }'}}}]                   |
+      | $output        | the workflow's output.as  | {output: {as: $output}, do: [], document: {dsl: '1.0.3', namespace: n, name: m, version: '1.0.0'}} |
+      | $authorization | the workflow's output.as  | {output: {as: $authorization}, do: [], document: {dsl: '1.0.3', namespace: n, name: m, version: '1.0.0'}} |
+
+  @ARGUMENT-023
+  Scenario: what is there in each place of a task
+    Given a workflow
+      """
+      output: {as: '[., $context.c, $workflow.definition.document.name, ($runtime | has("version"))]'}
+      do:
+        - first: {set: {a: 1}, export: {as: '{c: 1}'}}
+        - second:
+            if: ($context.c == 1) and ($task.name == "second") and ($workflow.id | length > 0) and ($runtime.name | length > 0)
+            input: {from: '[$context.c, $task.name, $workflow.definition.document.name, ($runtime | has("version"))]'}
+            set: '${ . + [$context.c, $input[1], $task.name, $workflow.input.n] }'
+            output: {as: '. + [$context.c, $input[1], $task.output[1], $workflow.input.n]'}
+            export: {as: '{c: [$context.c, $input[1], $output[1], $task.name, $workflow.input.n]}'}
+      """
+    And the input {n: 5}
+    When it runs
+    Then it completes with
+      """
+      - [1, second, test, true, 1, second, second, 5, 1, second, second, 5]
+      - [1, second, second, second, 5]
+      - test
+      - true
+      """
 
   @ARGUMENT-016
   Scenario: what the workflow's input.from sees

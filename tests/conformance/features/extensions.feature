@@ -77,3 +77,74 @@ Feature: Extensions
       """
     When it is validated
     Then it is invalid with property.bad-value
+
+  @EXTENSION-003
+  Scenario Outline: extend <kind>, which is <task>
+    Given a workflow
+      """
+      use:
+        functions: {tell: {set: {n: 1}}}
+        extensions:
+          - noting:
+              extend: <kind>
+              before:
+                - note: {set: {noted: '${ $task.name }'}, then: exit}
+      do:
+        - task: <task>
+      """
+    When it runs
+    Then it completes with {noted: task}
+
+    Examples:
+      | kind      | task                                                                 |
+      | call      | {call: tell}                                                         |
+      | composite | {do: []}                                                             |
+      | composite | {fork: {branches: [{one: {set: {n: 1}}}]}}                           |
+      | emit      | {emit: {event: {with: {source: 'https://a.example', type: a}}}}      |
+      | for       | {for: {in: '[1]'}, do: []}                                           |
+      | listen    | {listen: {to: {any: []}}}                                            |
+      | raise     | {raise: {error: {type: 'https://example.com/e', status: 400}}}       |
+      | run       | {run: {shell: {command: exit 1}}}                                    |
+      | set       | {set: {n: 1}}                                                        |
+      | switch    | {switch: [{one: {then: exit}}]}                                      |
+      | try       | {try: [{one: {set: {n: 1}}}], catch: {}}                             |
+      | wait      | {wait: PT0S}                                                         |
+
+  @EXTENSION-009
+  Scenario: an extension that does not say what it extends
+    Given a workflow
+      """
+      use: {extensions: [{e: {before: []}}]}
+      do: []
+      """
+    When it is validated
+    Then it is invalid with property.missing
+
+  @EXTENSION-010
+  Scenario: several extensions of one task
+    Given a workflow
+      """
+      use:
+        extensions:
+          - outer:
+              extend: set
+              before: [{o1: {call: http, with: {method: post, endpoint: 'http://service.example/outer-before'}}}]
+              after: [{o2: {call: http, with: {method: post, endpoint: 'http://service.example/outer-after'}}}]
+          - inner:
+              extend: set
+              before: [{i1: {call: http, with: {method: post, endpoint: 'http://service.example/inner-before'}}}]
+              after: [{i2: {call: http, with: {method: post, endpoint: 'http://service.example/inner-after'}}}]
+      do:
+        - only: {set: {n: 1}}
+      """
+    And POST /outer-before answers 204
+    And POST /outer-after answers 204
+    And POST /inner-before answers 204
+    And POST /inner-after answers 204
+    When it runs
+    Then it completes with {n: 1}
+    And the requests are
+      | POST | /outer-before |
+      | POST | /inner-before |
+      | POST | /inner-after  |
+      | POST | /outer-after  |

@@ -101,17 +101,17 @@ Feature: The flow of tasks
       """
       do:
         - a:
-            if: .run
-            input: {from: '{run: true}'}
+            if: .go
+            input: {from: '{go: true}'}
             set: {n: 1}
             output: {as: '{changed: true}'}
             export: {as: '{exported: true}'}
             then: end
         - b: {set: {before: '${ . }', context: '${ $context | has("exported") }'}}
       """
-    And the input {run: false, x: 1}
+    And the input {go: false, x: 1}
     When it runs
-    Then it completes with {before: {run: false, x: 1}, context: false}
+    Then it completes with {before: {go: false, x: 1}, context: false}
     And the tasks skipped are a
 
   @TASK-001
@@ -277,3 +277,39 @@ Feature: The flow of tasks
       """
     When it is validated
     Then it is invalid with property.missing
+
+  @FLOW-010
+  Scenario Outline: then <target>, which is no task
+    Given a workflow
+      """
+      do:
+        - a: {set: {n: 1}, then: <target>}
+      """
+    When it is validated
+    Then it is invalid with then.unknown-target
+
+    Examples:
+      | target  |
+      | nowhere |
+      | ''      |
+
+  @TASK-SET-005 @TASK-SWITCH-008 @TASK-FORK-010 @TASK-FOR-013 @TASK-RAISE-006 @DURATION-005
+  Scenario Outline: <what>
+    Given a workflow
+      """
+      do:
+        - a: <task>
+      """
+    When it is validated
+    Then it is invalid with <code>
+
+    Examples:
+      | what                       | task                         | code               |
+      | set of nothing             | {set: {}}                    | property.bad-value |
+      | a switch without a case    | {switch: []}                 | property.bad-value |
+      | a fork without branches    | {fork: {compete: true}}      | property.missing   |
+      | a loop without tasks       | {for: {in: '[1]'}}           | property.missing   |
+      | raise without an error     | {raise: {}}                  | property.missing   |
+      | a duration without parts   | {wait: {}}                   | duration.invalid   |
+      | a duration of other parts  | {wait: {weeks: 1}}           | property.unknown   |
+      | a duration that is negative | {wait: {seconds: -1}}       | duration.invalid   |

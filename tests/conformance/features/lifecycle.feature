@@ -115,3 +115,15 @@ Feature: Lifecycle events
     When it runs
     Then it faults with https://example.com/e 418
     And a lifecycle event task.retried.v1 has the data {workflow: <text>, task: /do/0/guard, retriedAt: <text>}
+
+  @LIFECYCLE-001 @command
+  Scenario: lifecycle events are CloudEvents, in structured mode by HTTP
+    Given a workflow
+      """
+      do:
+        - only: {set: {n: 1}}
+      """
+    When it runs
+    Then it completes with {n: 1}
+    And every lifecycle event has {specversion: '1.0', id: <text>, source: <text>, type: <text>, time: <text>}
+    And events are sent as application/cloudevents+json

@@ -181,3 +181,70 @@ Feature: Retries
     When it runs
     Then it completes with {status: 503}
     And there are 3 requests
+
+  @RETRY-017
+  Scenario Outline: a backoff of <what>
+    Given a workflow
+      """
+      do:
+        - guard: {try: [{a: {set: {n: 1}}}], catch: {retry: {backoff: <backoff>, limit: {attempt: {count: 2}}}}}
+      """
+    When it is validated
+    Then it is invalid with property.bad-value
+
+    Examples:
+      | what      | backoff                     |
+      | no kind   | {}                          |
+      | two kinds | {constant: {}, linear: {}}  |
+
+  @RETRY-018 @RETRY-014
+  Scenario: the handler where a condition forbids another attempt
+    Given a workflow
+      """
+      do:
+        - guard:
+            try:
+              - fails: {raise: {error: {type: 'https://example.com/e', status: 500}}}
+            catch:
+              retry: {when: $error.status == 503, limit: {attempt: {count: 5}}}
+              do:
+                - handle: {set: {status: '${ $error.status }'}}
+      """
+    When it runs
+    Then it completes with {status: 500}
+    And the tasks started are guard, fails, handle
+
+  @RETRY-019
+  Scenario: a policy without limits goes on until nothing fails
+    Given a workflow
+      """
+      do:
+        - guard:
+            try:
+              - ask: {call: http, with: {method: get, endpoint: 'http://service.example/a'}}
+            catch: {retry: {delay: {milliseconds: 1}}}
+      """
+    And GET /a answers 503
+    And GET /a answers 503
+    And GET /a answers 503
+    And GET /a answers 503
+    And GET /a answers 503
+    And GET /a answers 200 with 1
+    When it runs
+    Then it completes with 1
+    And there are 6 requests
+
+  @RETRY-020
+  Scenario: without a delay the next attempt is at once
+    Given a workflow
+      """
+      do:
+        - guard:
+            try:
+              - fails: {raise: {error: {type: 'https://example.com/e', status: 500}}}
+            catch: {retry: {limit: {attempt: {count: 3}}}}
+      """
+    When it runs
+    Then it faults with https://example.com/e 500
+    And the tasks started are guard, fails, fails, fails
+    And it takes 0 seconds

@@ -200,3 +200,80 @@ Feature: Processes and other workflows
     And the input {n: 1}
     When it runs
     Then it completes with {n: 1}
+
+  @RUN-SHELL-005
+  Scenario: arguments as a map
+    Given a workflow
+      """
+      do:
+        - a: {run: {shell: {command: 'printf "%s " "$@"', arguments: {--name: Ada, --quiet: ~}}}}
+      """
+    When it runs
+    Then it completes with '--name=Ada --quiet '
+
+  @RUN-SCRIPT-008 @command
+  Scenario Outline: a script in JavaScript, called <language>
+    Given a workflow
+      """
+      do:
+        - a:
+            run:
+              script:
+                language: <language>
+                code: process.stdout.write([...process.argv.slice(2), process.env.GREETING].join(" "))
+                arguments: [one, two]
+                environment: {GREETING: hi}
+      """
+    When it runs
+    Then it completes with one two hi
+
+    Examples:
+      | language   |
+      | js         |
+      | javascript |
+
+  @RUN-SCRIPT-009
+  Scenario: arguments of a script as a map are variables
+    Given a workflow
+      """
+      do:
+        - a: {run: {script: {language: python, code: 'print(n * 2, user["name"], end="")', arguments: {n: 21, user: '${ .user }'}}}}
+      """
+    And the input {user: {name: Ada}}
+    When it runs
+    Then it completes with 42 Ada
+
+  @RUN-WORKFLOW-008
+  Scenario Outline: another workflow without <member>
+    Given a workflow
+      """
+      do:
+        - child: {run: {workflow: {<workflow>}}}
+      """
+    When it is validated
+    Then it is invalid with property.missing
+
+    Examples:
+      | member    | workflow                       |
+      | namespace | name: child, version: 1.0.0    |
+      | name      | namespace: other, version: 1.0.0 |
+
+  @RUN-WORKFLOW-003
+  Scenario: another workflow whose version is not said
+    Given a workflow
+      """
+      do:
+        - child: {run: {workflow: {namespace: other, name: child}}}
+      """
+    And a workflow beside it
+      """
+      document: {dsl: '1.0.3', namespace: other, name: child, version: 2.0.0}
+      do: [{give: {set: {version: 2}}}]
+      """
+    And a workflow beside it
+      """
+      document: {dsl: '1.0.3', namespace: other, name: child, version: 1.0.0}
+      do: [{give: {set: {version: 1}}}]
+      """
+    When it runs
+    Then it completes with {version: 2}

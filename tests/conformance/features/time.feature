@@ -143,3 +143,56 @@ Feature: Waits, time limits and durations
       """
     When it runs
     Then it faults with timeout 408
+
+  @DURATION-006
+  Scenario Outline: a wait of <duration>
+    Given a workflow
+      """
+      do:
+        - rest: {wait: <duration>}
+      """
+    When it runs
+    Then it takes <seconds> seconds
+
+    Examples:
+      | duration | seconds  |
+      | P2W      | 1209600  |
+      | P1Y2M    | 36720000 |
+      | PT1.5S   | 1.5      |
+
+  @TIMEOUT-007
+  Scenario: what is going on when the time is over
+    Given a workflow
+      """
+      do:
+        - guard:
+            try:
+              - limited:
+                  timeout: {after: {milliseconds: 200}}
+                  do:
+                    - ask: {call: http, with: {method: get, endpoint: 'http://service.example/slow'}}
+                    - never: {set: {n: 1}}
+            catch:
+              do:
+                - handle: {set: {where: '${ $error.instance }'}}
+      """
+    And GET /slow never answers
+    When it runs
+    Then it completes with {where: /do/0/guard/try/0/limited}
+    And the tasks started are guard, limited, ask, handle
+    And the tasks failed are ask, limited
+
+  @TIMEOUT-008
+  Scenario: the time limit covers what is inside, however often it begins
+    Given a workflow
+      """
+      do:
+        - loop:
+            timeout: {after: {seconds: 5}}
+            for: {in: '[1, 2, 3, 4]'}
+            do:
+              - rest: {wait: {seconds: 2}}
+      """
+    When it runs
+    Then it faults with timeout 408 at /do/0/loop
+    And it takes 5 seconds

@@ -273,3 +273,54 @@ Feature: Workflows and what they say of themselves
     And the secret login is {user: me, password: six-66}
     When it runs
     Then it completes with {length: 6}
+
+  @WORKFLOW-011
+  Scenario Outline: tasks as <what>
+    Given a workflow
+      """
+      do: <tasks>
+      """
+    When it is validated
+    Then it is invalid with <code>
+
+    Examples:
+      | what                 | tasks                                    | code                |
+      | a map                | {a: {set: {n: 1}}}                       | property.wrong-type |
+      | entries of two names | [{a: {set: {n: 1}}, b: {set: {n: 1}}}]   | task.bad-item       |
+
+  @DOCUMENT-009
+  Scenario Outline: <member> of the wrong kind
+    Given a workflow
+      """
+      document: {dsl: '1.0.3', namespace: n, name: m, version: '1.0.0', <member>: <value>}
+      do: []
+      """
+    When it is validated
+    Then it is invalid with property.wrong-type
+
+    Examples:
+      | member   | value |
+      | title    | 1     |
+      | summary  | [a]   |
+      | tags     | [a]   |
+      | metadata | a     |
+
+  @SECRET-004
+  Scenario: a secret in every place of a task
+    Given a workflow
+      """
+      use: {secrets: [s]}
+      input: {from: '{from: ($secrets.s | length)}'}
+      output: {as: '. + {out: ($secrets.s | length)}'}
+      do:
+        - one:
+            if: ($secrets.s | length) == 3
+            input: {from: '. + {in: ($secrets.s | length)}'}
+            set: {from: '${ .from }', in: '${ .in }', own: '${ $secrets.s | length }'}
+            output: {as: '. + {as: ($secrets.s | length)}'}
+            export: {as: '{export: ($secrets.s | length)}'}
+        - two: {set: '${ . + $context }'}
+      """
+    And the secret s is abc
+    When it runs
+    Then it completes with {from: 3, in: 3, own: 3, as: 3, export: 3, out: 3}

@@ -1,4 +1,5 @@
-"""An HTTP server on this host that keeps account of who asked for what. Used by cases whose runs make calls."""
+"""An HTTP server on this host that keeps account of who asked for what, and of what was posted. Used by cases whose runs
+make calls."""
 
 from __future__ import annotations
 
@@ -16,11 +17,13 @@ HELD_SECONDS = 60.0
 
 @dataclass
 class HttpServer:
-    """Answers every GET with an empty JSON object."""
+    """Answers every GET and POST with an empty JSON object."""
 
     address: str = ""
     asked: list[str] = field(default_factory=list)
     """The paths, in order of arrival."""
+    posted: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    """Headers, by lower-case names, and bodies."""
     _held: dict[str, threading.Event] = field(default_factory=dict)
 
     def hold(self, path: str) -> None:
@@ -56,6 +59,11 @@ def running(cluster: Cluster) -> Iterator[HttpServer]:
                 self.send_header("Content-Length", "2")
                 self.end_headers()
                 self.wfile.write(b"{}")
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            account.posted.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            self.do_GET()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
             """The cases look at `asked`."""

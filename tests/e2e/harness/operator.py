@@ -105,6 +105,18 @@ def install(cluster: Cluster) -> Operator:
     return operator
 
 
+@contextlib.contextmanager
+def restored(operator: Operator) -> Iterator[None]:
+    """Within this the release may be upgraded; then it is again what `install` made."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(CommandFailed):
+            evidence.keep("log of the operator: before an upgrade", operator.logs(-1))
+        _upgrade(operator.namespace.cluster, operator.image)
+        operator.wait_ready()
+
+
 def _upgrade(cluster: Cluster, image: str) -> None:
     """Makes the release what the chart says, whatever a case has changed of it."""
     repository, _, tag = image.rpartition(":")

@@ -48,15 +48,18 @@ EVERYTHING: Json = {
     "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
     "priorityClassName": "high",
     "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "p"}}, "prometheusRule": {"enabled": True}},
+    "events": {"enabled": True, "tokensSecret": "tokens", "service": {"annotations": {"a": "b"}}},
     "networkPolicy": {
         "enabled": True,
         "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+        "eventsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateways"}}}],
         "egress": {"enabled": True, "rules": [{"ports": [{"port": 8443}]}]},
         "launchedPods": {"enabled": True, "namespaces": ["team-a"]},
     },
 }
 NAMESPACED: Json = {
     "watchNamespaces": ["team-a", "team-b"],
+    "events": {"enabled": True},
     "networkPolicy": {"enabled": True, "launchedPods": {"enabled": True}},
 }
 OPEN = {".resources", ".probes.startup", ".probes.readiness", ".probes.liveness"}
@@ -118,7 +121,10 @@ def test_the_operator_understands_what_the_chart_tells_it_and_serves_where_its_s
     settings = operator_settings(environment(container))
     assert settings.watch_namespaces == tuple(values.get("watchNamespaces", ()))
     ports = {item["name"]: item["containerPort"] for item in container["ports"]}
-    assert ports == {"grpc": settings.grpc_port, "health": settings.health_port, "metrics": settings.metrics_port}
+    expected = {"grpc": settings.grpc_port, "health": settings.health_port, "metrics": settings.metrics_port}
+    if "events" in values:
+        expected["events"] = settings.events_port
+    assert ports == expected
     services = {item["metadata"]["name"]: item["spec"]["ports"] for item in of(objects, "Service")}
     assert services[settings.sink_service] == [{"name": "grpc", "port": settings.grpc_port, "targetPort": "grpc"}]
     assert services["workflow-runner-metrics"] == [{"name": "metrics", "port": 9090, "targetPort": "metrics"}]
@@ -183,6 +189,33 @@ def test_what_is_asked_for_is_there() -> None:
     assert deployment["spec"]["template"]["metadata"]["labels"]["team"] == "platform"
 
 
+def test_without_events_there_is_no_port_for_them_and_no_service() -> None:
+    objects = rendered({})
+    assert operator_settings(environment(operator_container(objects))).events_port is None
+    assert of(objects, "Service", "workflow-runner-events") == []
+
+
+@pytest.mark.parametrize(
+    ("values", "secret"),
+    [pytest.param(EVERYTHING, "tokens", id="named"), pytest.param(NAMESPACED, "workflow-runner-events", id="default")],
+)
+def test_events_come_by_a_service_of_their_own_and_their_tokens_from_a_secret(values: Json, secret: str) -> None:
+    objects = rendered(values)
+    [service] = of(objects, "Service", "workflow-runner-events")
+    assert service["spec"]["ports"] == [{"name": "http", "port": 80, "targetPort": "events"}]
+    assert service["metadata"].get("annotations") == values["events"].get("service", {}).get("annotations")
+    container = operator_container(objects)
+    settings = operator_settings(environment(container))
+    [mount] = [item for item in container["volumeMounts"] if item["mountPath"] == str(settings.events_tokens_folder)]
+    assert mount["readOnly"] is True
+    [deployment] = of(objects, "Deployment")
+    [volume] = [item for item in deployment["spec"]["template"]["spec"]["volumes"] if item["name"] == mount["name"]]
+    assert volume["secret"] == {"secretName": secret, "optional": True}
+    [policy] = of(objects, "NetworkPolicy", "workflow-runner")
+    [rule] = [rule for rule in policy["spec"]["ingress"] if rule["ports"][0]["port"] == "events"]
+    assert rule.get("from") == values["networkPolicy"].get("eventsFrom")
+
+
 def test_no_runner_is_made_that_is_not_wanted() -> None:
     assert of(rendered({"runners": {"default": None}}), "WorkflowRunner") == []
 
@@ -230,6 +263,8 @@ def test_alerts_speak_of_metrics_that_there_are() -> None:
         {"runners": {"default": "embedded"}},
         {"rbac": {"apiKeySecrets": [{"name": "no-namespace"}]}},
         {"replicas": 2},
+        {"events": {"tokensSecret": "Not A Name"}},
+        {"events": {"tokens": {"team-a": "in-the-open"}}},
     ],
     ids=lambda values: json.dumps(values)[:40],
 )

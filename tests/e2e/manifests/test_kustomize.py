@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import yaml
 from tests.e2e.cluster import tool
 from tests.e2e.cluster.cache import REPOSITORY
 from tests.e2e.cluster.shell import run
-from tools.manifests import TARGET, base
+from tools.manifests import TARGET, VALUES, base
+from tools.manifests import rendered as chart
 
 from workflow_runner.crd.runner import WorkflowRunnerSpec
 from workflow_runner.settings import operator_settings
@@ -85,6 +87,26 @@ def test_the_operator_understands_its_environment_and_makes_a_runner_that_report
     [role] = of(overlay, "Role")
     readable = [name for rule in role["rules"] if rule["verbs"] == ["get"] for name in rule["resourceNames"]]
     assert readable == [settings.ca_secret, ref.name]
+
+
+def test_the_component_for_events_adds_what_the_chart_would(tmp_path: Path) -> None:
+    base, component = (os.path.relpath(OVERLAYS.parent / name, tmp_path) for name in ("base", "components/events"))
+    (tmp_path / "kustomization.yaml").write_text(json.dumps({"resources": [base], "components": [component]}))
+    objects, wanted = rendered(tmp_path), json.loads(json.dumps(chart({**VALUES, "events": {"enabled": True}})))
+
+    def deployed(found: list[Json]) -> Json:
+        [deployment] = of(found, "Deployment")
+        pod = deployment["spec"]["template"]["spec"]
+        [container] = pod["containers"]
+        by_name = {"env": container["env"], "ports": container["ports"], "mounts": container["volumeMounts"]}
+        return {
+            key: sorted(items, key=lambda item: str(item["name"]))
+            for key, items in {**by_name, "volumes": pod["volumes"]}.items()
+        }
+
+    assert deployed(objects) == deployed(wanted)
+    services = [{item["metadata"]["name"]: item["spec"] for item in of(found, "Service")} for found in (objects, wanted)]
+    assert services[0] == services[1]
 
 
 def test_launched_pods_run_the_operators_image(overlay: list[Json]) -> None:

@@ -242,7 +242,7 @@ class TestFailure:
         assert (problem.type, problem.status) == (problems.COMMUNICATION, 500)
         assert "certificate does not verify" in str(problem)
 
-    async def test_calls_of_a_large_fork_do_not_wait_for_each_other(self) -> None:
+    async def test_so_many_calls_do_not_wait_for_each_other(self) -> None:
         all_here = asyncio.Barrier(MOST_CONNECTIONS)
 
         async def together(_request: web.Request) -> web.StreamResponse:
@@ -251,6 +251,23 @@ class TestFailure:
 
         async with http_server(together) as server, calls() as client:
             await asyncio.gather(*(fetch(server.url, client) for _ in range(MOST_CONNECTIONS)))
+
+    async def test_calls_beyond_the_most_wait_for_the_others(self) -> None:
+        here, most, gate = 0, 0, asyncio.Event()
+
+        async def held(_request: web.Request) -> web.StreamResponse:
+            nonlocal here, most
+            here += 1
+            most = max(most, here)
+            if here == MOST_CONNECTIONS:
+                gate.set()
+            await gate.wait()
+            here -= 1
+            return web.Response()
+
+        async with http_server(held) as server, calls() as client:
+            await asyncio.gather(*(fetch(server.url, client) for _ in range(MOST_CONNECTIONS + 100)))
+        assert most == MOST_CONNECTIONS
 
     async def test_an_answer_that_takes_too_long_is_a_timeout(self) -> None:
         never = asyncio.Event()

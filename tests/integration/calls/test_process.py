@@ -67,6 +67,10 @@ def alive(pid: int) -> bool:
         return False
 
 
+async def ended(pid: int) -> None:
+    await until(lambda: not alive(pid))
+
+
 async def number_in(path: Path) -> int:
     await until(lambda: path.exists() and path.read_text().endswith("\n"))
     return int(path.read_text())  # noqa: ASYNC240 - a test may
@@ -141,8 +145,7 @@ async def test_what_a_command_leaves_behind_is_ended(calls: Calls, tmp_path: Pat
     )
     assert answer == {"code": 0, "stdout": "done\n", "stderr": ""}
     for name in ("quiet", "q2"):
-        pid = await number_in(tmp_path / name)
-        await until(lambda pid=pid: not alive(pid))
+        await ended(await number_in(tmp_path / name))
 
 
 async def test_a_cancelled_call_kills_its_group(calls: Calls, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import io
 import json
+import math
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tests.integration.hosts.recorder import Recorder, local_run
 from tests.integration.server import conftest as server
 from tests.until import until
 
+from workflow_runner.hosts.cloud_events import LARGEST_EVENT
 from workflow_runner.hosts.event_bus import MOST_WAITING, EventBus, Offer
 from workflow_runner.hosts.event_endpoint import listen_at, serve_events
 from workflow_runner.hosts.reporter import Reporter
@@ -24,7 +27,7 @@ from workflow_runner.interpreter.events import TaskCounts
 from workflow_runner.interpreter.outcome import Completed
 from workflow_runner.interpreter.subscriptions import Subscription
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2, sink_pb2_grpc
-from workflow_runner.reconcile.live import LiveRun
+from workflow_runner.reconcile.live import End, LiveRun
 from workflow_runner.server.events import MOST_ON_THEIR_WAY, EventHub, NamespaceTokens
 
 api_server, cluster, sink = server.api_server, server.cluster, server.sink
@@ -191,6 +194,94 @@ async def test_while_a_pod_that_listens_is_away_its_events_are_not_taken(world: 
     await world.pod(1, bus)
     await world.connected()
     assert (await world.post("ns", EVENT))[0] == 202
+
+
+async def test_nobody_waits_for_a_pod_whose_run_has_ended(world: World) -> None:
+    bus = EventBus()
+    bus.subscribe(Subscription([{}], []))
+    reporter = await world.pod(1, bus)
+    await world.connected()
+    live = world.sink.runs.get("execution-1")
+    assert live is not None
+    live.conclude(End("Completed", datetime.now(UTC)))
+    await reporter.close()
+    await world.connected(0)
+    assert await world.post("ns", EVENT) == (202, {"events": 1, "taken": 0})
+
+
+async def test_an_operator_that_has_just_started_takes_nothing_until_pods_are_back(world: World) -> None:
+    bus = EventBus()
+    bus.subscribe(subscription := Subscription([{}], []))
+    world.hub.expect(math.inf)
+    await world.pod(1, bus)
+    await world.connected()
+    assert (await world.post("ns", EVENT))[0] == 503
+    assert subscription.waiting == []
+    world.hub.expect(0.0)
+    assert await world.post("ns", EVENT) == (202, {"events": 1, "taken": 1})
+
+
+async def test_an_operator_that_has_just_started_waits_no_longer_when_all_pods_are_back(world: World) -> None:
+    hub = EventHub(back_seconds=0.0)
+    hub.expect(math.inf, ["execution-1", "execution-2"])
+    hub.back("execution-1")
+    hub.back("another")
+    assert await hub.offer("ns", EVENT) == Offer(0, 1)
+    hub.back("execution-2")
+    assert await hub.offer("ns", EVENT) == Offer(0, 0)
+    world.hub.expect(math.inf, ["execution-1"])
+    reporter = await world.pod(1, EventBus())
+    assert await reporter.first_desired_state(20) is not None
+    assert world.hub._complete_at < math.inf
+
+
+async def test_those_who_were_waited_for_are_forgotten_without_any_event() -> None:
+    hub = EventHub(away_seconds=0.0)
+    for number in range(3):
+        with hub.listening("ns", f"execution-{number}") as ear:
+            ear.wanted = [{}]
+    assert list(hub._away) == ["execution-2"]
+
+
+async def test_events_behind_one_that_is_not_taken_are_not_handed_on(world: World) -> None:
+    bus = EventBus()
+    bus.subscribe(full := Subscription([{"type": "second"}], [dict(EVENT) for _ in range(MOST_WAITING)]))
+    bus.subscribe(roomy := Subscription([{}], []))
+    await world.pod(1, bus)
+    await world.connected()
+    events = [EVENT | {"type": name} for name in ("first", "second", "third")]
+    assert (await world.post("ns", *events))[0] == 503
+    assert [event["type"] for event in roomy.waiting] == ["first", "second"]
+    full.waiting.clear()
+    assert await world.post("ns", *events) == (202, {"events": 3, "taken": 3})
+
+
+async def test_the_largest_event_reaches_a_pod(world: World) -> None:
+    bus = EventBus()
+    bus.subscribe(subscription := Subscription([{}], []))
+    await world.pod(1, bus)
+    await world.connected()
+    headers = {"Content-Type": "text/plain", "Authorization": "Bearer token-of-ns"}
+    headers |= {f"ce-{name}": value for name, value in EVENT.items()}
+    body = bytes([1]) * LARGEST_EVENT
+    address = f"http://127.0.0.1:{world.port}/namespaces/ns"
+    async with aiohttp.ClientSession() as session, session.post(address, data=io.BytesIO(body), headers=headers) as response:
+        assert response.status == 202
+    [event] = subscription.waiting
+    assert isinstance(event, dict)
+    assert event["data"] == body.decode()
+
+
+async def test_nobody_else_waits_for_a_pod_that_owes_an_answer(world: World) -> None:
+    hub = EventHub(answer_seconds=60, late_seconds=0.0)
+    with hub.listening("ns", "execution-1") as ear:
+        ear.wanted = [{}]
+        first = asyncio.create_task(hub.offer("ns", EVENT))
+        assert await ear.next() is not None
+        async with asyncio.timeout(20):
+            assert await hub.offer("ns", EVENT) == Offer(0, 1)
+        ear.answered(1, Offer(1, 0))
+        assert await first == Offer(1, 0)
 
 
 async def test_nobody_waits_for_a_pod_that_does_not_come_back(world: World) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.integration.hosts.recorder import Recorder, local_run
+from tests.until import until
 
 from workflow_runner.hosts.cloud_events import LARGEST_BATCH, CloudEvent
 from workflow_runner.hosts.event_bus import EventBus, Offer
-from workflow_runner.hosts.event_endpoint import EventEndpoint, admitting, listen_at, serve_events
+from workflow_runner.hosts.event_endpoint import LARGEST_AT_ONCE, EventEndpoint, admitting, listen_at, serve_events
 from workflow_runner.interpreter.outcome import Completed
 
 EVENT: dict[str, Any] = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"a": 1}}
@@ -130,3 +131,21 @@ async def test_a_request_that_does_not_end_is_given_up() -> None:
         writer.close()
         status, _, _ = await post(endpoint, json.dumps(EVENT).encode(), STRUCTURED)
         assert status == 202
+
+
+async def test_requests_at_once_are_bounded_by_their_bytes() -> None:
+    async with serving(Taker()) as endpoint:
+        writers = []
+        for _ in range(LARGEST_AT_ONCE // LARGEST_BATCH):
+            _, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+            size = f"Content-Length: {LARGEST_BATCH}\r\n"
+            writer.write(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: {STRUCTURED['Content-Type']}\r\n{size}\r\n".encode())
+            writers.append(writer)
+
+        async def answers(status: int) -> bool:
+            return (await post(endpoint, json.dumps(EVENT).encode(), STRUCTURED))[0] == status
+
+        await until(lambda: answers(503))
+        for writer in writers:
+            writer.close()
+        await until(lambda: answers(202))

@@ -23,7 +23,7 @@ from workflow_runner.dsl.problems import Problem, WorkflowFault
 from workflow_runner.errors import InvalidInput
 from workflow_runner.hosts.event_bus import EventBus
 from workflow_runner.hosts.event_sink import EventSink
-from workflow_runner.hosts.lifecycle import MOST_WAITING, Lifecycle, LifecycleReporter
+from workflow_runner.hosts.lifecycle import LARGEST_OUTPUT, LONGEST_TEXT, MOST_WAITING, Lifecycle, LifecycleReporter
 from workflow_runner.interpreter.events import Event, EventType
 from workflow_runner.interpreter.outcome import Completed
 
@@ -287,6 +287,41 @@ def test_lifecycle_events_hold_no_secret() -> None:
     failed = Event(EventType.TASK_FAILED, NOW, 0, "a", "/do/0/a", error=Problem("t", 500, "x", "with a-very-secret-value"))
     completed = Event(EventType.WORKFLOW_COMPLETED, NOW, 0, output={"list": ["a-very-secret-value"]})
     assert "a-very-secret-value" not in json.dumps(lifecycle(failed, completed))
+
+
+def test_what_an_error_says_is_cut_in_lifecycle_events() -> None:
+    long = Problem("t", 500, "x", "y" * (LONGEST_TEXT + 1))
+    told = lifecycle(
+        Event(EventType.TASK_FAILED, NOW, 0, "a", "/do/0/a", error=long), Event(EventType.WORKFLOW_FAILED, NOW, 0, error=long)
+    )
+    assert [each["data"]["error"]["detail"] for each in told] == ["y" * LONGEST_TEXT + "…"] * 2
+
+
+def test_large_values_of_correlations_are_left_out() -> None:
+    found = [
+        lifecycle(Event(EventType.CORRELATION_COMPLETED, NOW, 0, "a", "/do/0/a", output={"k": "v" * size}))[0]["data"]
+        for size in (10, LARGEST_OUTPUT)
+    ]
+    assert ["correlationKeys" in data for data in found] == [True, False]
+
+
+async def test_a_token_goes_in_place_of_the_addresses_user() -> None:
+    async with http_server(answering()) as server:
+        place = server.url.replace("//", "//ann:word@")
+        for token in (None, "token-1"):
+            sink = EventSink(place, token=token)
+            await sink.send(EVENT)
+            await sink.close()
+        assert [one.headers["authorization"].split()[0] for one in server.seen] == ["Basic", "Bearer"]
+
+
+async def test_an_event_that_is_no_json_is_not_sent() -> None:
+    async with http_server(answering()) as server:
+        sink = EventSink(server.url)
+        with pytest.raises(WorkflowFault, match="an infinite number"):
+            await sink.send({**EVENT, "data": float("inf")})
+        await sink.close()
+        assert server.seen == []
 
 
 def document_of(text: str) -> DocumentInfo:

@@ -6,20 +6,28 @@ import asyncio
 import json
 import re
 import shlex
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
 from tests.integration.cli.program import PROGRAM, call, environment
 from tests.integration.examples.cases import DOCUMENT, EXAMPLES, PARTS, ROOT, cases, folders
+from tests.unit.interpreter import virtual
 from tests.until import until
 
 from workflow_runner.dsl.model import Workflow
+from workflow_runner.dsl.templates import Json
 from workflow_runner.expressions.documents import read_document
 from workflow_runner.graph.build import build
 from workflow_runner.graph.dot import to_dot
 from workflow_runner.graph.mermaid import to_mermaid
 from workflow_runner.graph.svg import to_svg
+from workflow_runner.hosts.scheduler import Scheduler, next_occurrence
+from workflow_runner.interpreter.effects import Call
+from workflow_runner.interpreter.outcome import Completed
 
 ALONE = ("hello.yaml", "steps.yaml")
 """Documents without a folder, which README.md and the program's own tests name."""
@@ -152,3 +160,59 @@ async def _post(address: str, events: bytes) -> None:
                 return bool((await answer.json())["taken"])
 
         await until(taken, 60)
+
+
+NIGHTLY = EXAMPLES / "scenarios" / "nightly-batch" / DOCUMENT
+ROME = ZoneInfo("Europe/Rome")
+
+
+@pytest.mark.parametrize(
+    ("after", "starts"),
+    [
+        (datetime(2026, 11, 21, 1, 29, 59, tzinfo=UTC), datetime(2026, 11, 21, 1, 30, tzinfo=UTC)),
+        (datetime(2026, 11, 21, 1, 30, tzinfo=UTC), datetime(2026, 11, 22, 1, 30, tzinfo=UTC)),
+        (datetime(2026, 7, 1, 12, 0, tzinfo=UTC), datetime(2026, 7, 2, 0, 30, tzinfo=UTC)),
+        (datetime(2026, 3, 28, 12, 0, tzinfo=UTC), datetime(2026, 3, 29, 1, 0, tzinfo=UTC)),
+    ],
+    ids=["just before", "just then", "in summer", "in the night without half past two"],
+)
+def test_the_nightly_batch_comes_at_half_past_two_of_the_local_time(after: datetime, starts: datetime) -> None:
+    schedule = read(NIGHTLY).schedule
+    assert schedule is not None
+    assert schedule.cron is not None
+    assert next_occurrence(schedule.cron, after, ROME) == starts
+
+
+async def test_the_nightly_batch_is_started_night_after_night() -> None:
+    schedule, time = read(NIGHTLY).schedule, datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+    assert schedule is not None
+    begun: list[datetime] = []
+    enough = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal time
+        await asyncio.sleep(0)  # runs that are due begin before time goes on
+        time += timedelta(seconds=seconds)
+
+    async def start(_: Json) -> None:
+        begun.append(time)
+        if len(begun) == 3:
+            enough.set()
+            await asyncio.Event().wait()
+
+    running = asyncio.create_task(Scheduler(start, now=lambda: time, sleep=sleep).by_time(schedule, None, ROME))
+    async with asyncio.timeout(60):
+        await enough.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    assert begun[:3] == [datetime(2026, 11, day, 1, 30, tzinfo=UTC) for day in (21, 22, 23)]
+
+
+def test_the_nightly_batch_is_about_the_day_before_where_none_is_given() -> None:
+    def answer(call: Call) -> Json:
+        body: Any = call.arguments.get("body")
+        return {"stored": body["day"]} if body else []
+
+    story = virtual.run(read(NIGHTLY), {"books": "http://books.example"}, answer=answer)
+    assert virtual.START.date().isoformat() == "2026-01-01"
+    assert story.outcome == Completed({"stored": "2025-12-31", "totals": {}, "left-out": 0})

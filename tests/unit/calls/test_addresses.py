@@ -35,7 +35,11 @@ class TestDefaults:
             "192.0.0.192",
             "::ffff:169.254.169.254",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
             "2002:a9fe:a9fe::1",
+            "::ffff:0:169.254.169.254",
+            "::169.254.169.254",
+            "2001:0:102:304::5601:5601",
         ],
     )
     def test_metadata_and_link_local_addresses_may_not_however_they_are_written(self, address: str) -> None:
@@ -60,6 +64,8 @@ class TestDenied:
             ("10.0.0.0/8", "any.test", "::ffff:10.9.9.9"),
             ("127.0.0.0/8", "any.test", "0.0.0.0"),
             ("::1", "any.test", "::"),
+            ("127.0.0.0/8", "any.test", "::127.0.0.1"),
+            ("0.0.0.0/8", "any.test", "0.0.0.0"),
             ("192.0.2.7", "any.test", "192.0.2.7"),
             ("[2001:db8::7]", "any.test", "2001:db8::7"),
             ("Internal.Test", "internal.test", "192.0.2.7"),

@@ -99,3 +99,19 @@ def test_an_ended_execution_is_kept_without_what_it_ran(store: Store) -> None:
     kept = store.executions[UID]
     assert (kept["spec"]["workflow"], kept["spec"]["input"], kept["status"]["output"]) == ({}, None, 1)
     assert store.has_ended(UID)
+
+
+@pytest.mark.parametrize(
+    ("status", "launched"),
+    [
+        ({}, False),
+        ({"phase": "Queued"}, False),
+        ({"phase": "Pending", "jobName": "job"}, False),
+        ({"phase": "Running", "startTime": "2026-01-01T00:00:00Z"}, True),
+        ({"phase": "Paused", "startTime": "2026-01-01T00:00:00Z"}, True),
+        ({"phase": "Completed", "startTime": "2026-01-01T00:00:00Z"}, False),
+    ],
+)
+def test_it_knows_what_runs(store: Store, status: Json, launched: bool) -> None:
+    store.see_execution(execution(2, **status), deleted=False)
+    assert store.launched() == ([UID] if launched else [])

@@ -147,6 +147,25 @@ def test_every_kind_says_what_it_is_about() -> None:
     assert handlers == ["try", "catch 503 (with retries)", "try", "catch"]
 
 
+@pytest.mark.parametrize(
+    ("task", "line"),
+    [
+        ("wait: {minutes: 1, seconds: '${ .rest }'}", "1 min .rest s"),
+        ("wait: {}", "{}"),
+        ("call: http, with: {method: get, endpoint: '${ \"\\(.shop)/stock/\\(.item)\" }'}", "GET {.shop}/stock/{.item}"),
+        ('call: http, with: {method: get, endpoint: \'${ "a" + "b" }\'}', 'GET "a" + "b"'),
+        ("call: http, with: {method: get, endpoint: '${ \"\\(.a | f(1))\" }'}", 'GET "\\(.a | f(1))"'),
+        ("listen: {to: {one: {with: {type: paid}}}}", "one: paid"),
+        ("listen: {to: {all: [{with: {type: paid}}, {with: {type: sent}}]}}", "all: paid, sent"),
+        ("listen: {to: {any: [], until: '${ false }'}}", "any, until false"),
+        ("listen: {to: {any: [{with: {type: a}}], until: {one: {with: {type: b}}}}}", "any: a, until one: b"),
+    ],
+)
+def test_what_a_task_is_about_reads_well(task: str, line: str) -> None:
+    [box] = drawn(f"do: [{{t: {{{task}}}}}]").root.boxes
+    assert box.lines == (line,)
+
+
 def test_loops_and_handlers_have_their_edges() -> None:
     found = {(edge.kind, edge.label) for edge in edges(drawn(KINDS), None)}
     assert {("loop", "next, while . > 0"), ("catch", "error"), ("case", "f1"), ("next", "")} <= found

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from workflow_runner.hosts.cloud_events import BATCH, LARGEST_EVENT, MOST_IN_A_BATCH, STRUCTURED, BadEvent, events_of
+from workflow_runner.hosts.cloud_events import BATCH, DEEPEST, LARGEST_EVENT, MOST_IN_A_BATCH, STRUCTURED, BadEvent, events_of
 
 EVENT: dict[str, Any] = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
 HEADERS = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
@@ -113,3 +113,20 @@ def test_a_request_that_cannot_be_read_says_why_by_its_status(headers: dict[str,
         events_of(headers, body)
     assert caught.value.status == status
     assert len(str(caught.value)) < 200
+
+
+def test_an_event_in_a_batch_is_no_larger_than_one_alone() -> None:
+    events = [EVENT, {**EVENT, "data": "x" * LARGEST_EVENT}]
+    with pytest.raises(BadEvent, match="at most 1,048,576 characters") as caught:
+        structured(events, BATCH)
+    assert caught.value.status == 413
+    assert len(structured([{**EVENT, "data": "x" * (LARGEST_EVENT // 2)}] * 3, BATCH)) == 3
+
+
+@pytest.mark.parametrize("levels", [DEEPEST, 900, 100_000])
+def test_nesting_is_bounded(levels: int) -> None:
+    body = json.dumps(EVENT)[:-1].encode() + b', "data": ' + b"[" * levels + b"]" * levels + b"}"
+    with pytest.raises(BadEvent):
+        events_of({"content-type": STRUCTURED}, body)
+    with pytest.raises(BadEvent):
+        events_of(HEADERS | {"content-type": "application/json"}, b"[" + b"[" * levels + b"]" * levels + b"]")

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from tests.unit.launchers.conftest import MakeRun
 
+from workflow_runner.crd import pods
 from workflow_runner.launchers.pod_template import pod_template
 from workflow_runner.launchers.run import LaunchedRun, LaunchSettings
 
@@ -81,6 +82,10 @@ def test_what_the_pod_is_told(settings: LaunchSettings, make_run: MakeRun) -> No
         "WORKFLOW_RUNNER_PROCESSES": "true",
         "WORKFLOW_RUNNER_PROCESS_TIMEOUT_SECONDS": "",
         "WORKFLOW_RUNNER_DEFAULT_CATALOG": "",
+        "WORKFLOW_RUNNER_EVENT_SINK": "",
+        "WORKFLOW_RUNNER_EVENT_SINK_TOKEN": "",
+        "WORKFLOW_RUNNER_LIFECYCLE_SINK": "",
+        "WORKFLOW_RUNNER_LIFECYCLE_SINK_TOKEN": "",
         "LOG_LEVEL": "debug",
     }
 
@@ -253,3 +258,23 @@ def test_whole_config_maps_become_variables_without_taking_the_operators_place(
     assert made["envFrom"] == [{"configMapRef": {"name": "settings"}}]
     assert environment(settings, run) == environment(settings, make_run()), "`env` wins over `envFrom`"
     assert "envFrom" not in pod_container(settings, make_run())
+
+
+def test_the_runner_says_where_events_go_and_no_execution_does(settings: LaunchSettings, make_run: MakeRun) -> None:
+    def template(*variables: Json) -> Json:
+        return {"spec": {"containers": [{"name": "workflow", "env": list(variables)}]}}
+
+    token = {"name": "WORKFLOW_RUNNER_EVENT_SINK_TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
+    elsewhere = {"name": "WORKFLOW_RUNNER_EVENT_SINK", "value": "http://elsewhere"}
+    run = make_run(
+        runner_template=template({"name": "WORKFLOW_RUNNER_EVENT_SINK", "value": "http://broker"}, token),
+        template=template(elsewhere, {"name": "WORKFLOW_RUNNER_LIFECYCLE_SINK", "value": "http://elsewhere"}),
+        env=(elsewhere,),
+    )
+    told = pod_template(settings, run)["spec"]["containers"][0]["env"]
+    assert [entry for entry in told if entry["name"] in pods.EVENT_VARIABLES] == [
+        {"name": "WORKFLOW_RUNNER_EVENT_SINK", "value": "http://broker"},
+        token,
+        {"name": "WORKFLOW_RUNNER_LIFECYCLE_SINK", "value": ""},
+        {"name": "WORKFLOW_RUNNER_LIFECYCLE_SINK_TOKEN", "value": ""},
+    ]

@@ -401,6 +401,6 @@ def test_a_template_that_is_nested_too_deeply_is_refused() -> None:
     assert "nested too deeply" in found
 
 
-@pytest.mark.parametrize("name", ["LD_PRELOAD", "OPENSSL_CONF", "WORKFLOW_RUNNER_SINK_ENDPOINT"])
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "OPENSSL_CONF", "WORKFLOW_RUNNER_SINK_ENDPOINT", "WORKFLOW_RUNNER_EVENT_SINK"])
 def test_variables_that_decide_what_program_runs_are_refused_whatever_the_crd_lets_through(name: str) -> None:
     assert refusals({"env": [{"name": name, "value": "/mnt/x"}]}) == [f"spec.env[0].name: {name} belongs to the operator"]
