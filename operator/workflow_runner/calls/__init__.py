@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
@@ -119,9 +120,13 @@ class Calls:
 
     async def _http_calls(self) -> HttpCalls:
         if self._http is None:
-            # The client library takes 0.3 s to import: not on the event loop.
-            module = await asyncio.to_thread(importlib.import_module, "workflow_runner.calls.http")
-            self._http = self._http or module.HttpCalls(addresses=self._addresses)
+            name = "workflow_runner.calls.http"
+            # There as soon as it has been imported to its end, which another run's thread may be at.
+            kind = getattr(sys.modules.get(name), "HttpCalls", None)
+            if kind is None:
+                # The client library takes 0.3 s to import: not on the event loop.
+                kind = (await asyncio.to_thread(importlib.import_module, name)).HttpCalls
+            self._http = self._http or kind(addresses=self._addresses)
         return self._http
 
     async def _openapi_calls(self) -> OpenApiCalls:

@@ -29,6 +29,8 @@ ALWAYS_DENIED = (
     "192.0.0.192/32",  # Oracle Cloud: metadata
 )
 """Denied unless an allowed network lies within one of them: nobody opens these by allowing everything."""
+_ALWAYS = tuple(ip_network(text) for text in ALWAYS_DENIED)
+_MOST_REMEMBERED = 1_000
 
 _NAME = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _ENTRY = "it is no host name, no *. with a domain, no address, no network such as 10.0.0.0/8, and not *"
@@ -61,11 +63,21 @@ class AddressRules:
         self._allow = _read(allow) if allow else None
         self._deny = _read(deny)
         opened = self._allow.networks if self._allow is not None else ()
-        self._always = tuple(ip_network(text) for text in ALWAYS_DENIED)
-        self._opened = tuple(network for network in opened if any(_within(network, denied) for denied in self._always))
+        self._opened = tuple(network for network in opened if any(_within(network, denied) for denied in _ALWAYS))
+        self._refusals: dict[tuple[str, str], str | None] = {}
+        self.entries = (tuple(allow), tuple(deny))
+        """What it was made of: rules with the same entries are the same."""
 
     def refusal(self, host: str, address: str) -> str | None:
         """Why a connection to this address, which `host` (a name or the address itself) led to, may not be made; or None."""
+        asked = (host, address)
+        if asked not in self._refusals:
+            if len(self._refusals) >= _MOST_REMEMBERED:
+                self._refusals.clear()
+            self._refusals[asked] = self._judged(host, address)
+        return self._refusals[asked]
+
+    def _judged(self, host: str, address: str) -> str | None:
         try:
             found = _meant(ip_address(address))
         except ValueError:
@@ -74,7 +86,7 @@ class AddressRules:
         for one in found:
             if self._deny.everything or _named(name, self._deny) or _in(one, self._deny.networks):
                 return "it is denied"
-            if _in(one, self._always) and not _in(one, self._opened):
+            if _in(one, _ALWAYS) and not _in(one, self._opened):
                 return "it is link-local or a cloud's metadata service, and not allowed by its own address"
             if self._allow is not None and not (
                 self._allow.everything or _named(name, self._allow) or _in(one, self._allow.networks)

@@ -6,7 +6,9 @@ Proxies and netrc files of the environment are not used, since no session here i
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from typing import ClassVar
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -20,6 +22,38 @@ def connector(rules: AddressRules, *, limit: int) -> aiohttp.TCPConnector:
     """At most `limit` connections at a time; where all of a name's addresses are refused, AddressRefused comes out as
     the `os_error` of a ClientConnectorDNSError."""
     return aiohttp.TCPConnector(resolver=_Resolver(rules), limit=limit)
+
+
+class SharedConnector:
+    """The connections that all who have the same rules share in one event loop: a process may have a thousand runs.
+
+    A connection carries no credentials from one run to another: they go with each request, and one that was made
+    with a client certificate is kept apart by the library. Call `release` once; the last one closes them.
+    """
+
+    _all: ClassVar[dict[tuple[object, ...], SharedConnector]] = {}
+
+    def __init__(self, key: tuple[object, ...], inner: aiohttp.TCPConnector) -> None:
+        self._key = key
+        self._users = 0
+        self.inner = inner
+
+    @classmethod
+    def acquire(cls, rules: AddressRules, *, limit: int) -> SharedConnector:
+        """The one of this event loop."""
+        key = (asyncio.get_running_loop(), rules.entries, limit)
+        shared = cls._all.get(key)
+        if shared is None:
+            shared = cls._all[key] = cls(key, connector(rules, limit=limit))
+        shared._users += 1
+        return shared
+
+    async def release(self) -> None:
+        """It is not used any more by whoever acquired it."""
+        self._users -= 1
+        if self._users == 0:
+            del self._all[self._key]
+            await self.inner.close()
 
 
 def check_literal(rules: AddressRules, asked: object, url: URL) -> None:

@@ -24,7 +24,7 @@ import aiohttp
 from workflow_runner import telemetry
 from workflow_runner.calls.addresses import AddressRefused, AddressRules, refused
 from workflow_runner.calls.authentication import Authenticator
-from workflow_runner.calls.connections import check_literal, connector
+from workflow_runner.calls.connections import SharedConnector, check_literal
 from workflow_runner.calls.messages import UNWRITABLE, address_of, fault, json_bytes
 from workflow_runner.calls.messages import Answer as Answer
 from workflow_runner.calls.messages import Request as Request
@@ -71,16 +71,21 @@ class HttpCalls:
         self._total, self._connect = total_seconds, connect_seconds
         self._addresses = addresses or AddressRules()
         self.authenticator = Authenticator(self._exchange)
+        self._connector = SharedConnector.acquire(self._addresses, limit=MOST_CONNECTIONS)
+        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._session = aiohttp.ClientSession(
-            connector=connector(self._addresses, limit=MOST_CONNECTIONS),
+            connector=self._connector.inner,
+            connector_owner=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "workflow-runner"},
         )
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self.authenticator.close()
-        await self._session.close()
+        """Close the connections, once."""
+        if not self._session.closed:
+            await self.authenticator.close()
+            await self._session.close()
+            await self._connector.release()
 
     async def call(
         self,
@@ -163,7 +168,7 @@ class HttpCalls:
                 data=request.body,
                 allow_redirects=False,
                 ssl=request.tls or True,
-                timeout=aiohttp.ClientTimeout(total=total, sock_connect=self._connect),
+                timeout=self._timeout(total),
             ) as response:
                 return Answer(
                     response.status,
@@ -188,6 +193,12 @@ class HttpCalls:
             raise fault(COMMUNICATION, f"{request}: {_reason(error)}") from error
         except OSError as error:
             raise fault(COMMUNICATION, f"{request}: {_system_reason(error)}") from error
+
+    def _timeout(self, total: float) -> aiohttp.ClientTimeout:
+        limits = self._timeouts.get(total)
+        if limits is None:
+            limits = self._timeouts[total] = aiohttp.ClientTimeout(total=total, sock_connect=self._connect)
+        return limits
 
     async def _read(self, request: Request, response: aiohttp.ClientResponse) -> bytes:
         parts: list[bytes] = []
@@ -280,9 +291,12 @@ def _described(request: Request, answer: Answer) -> Json:
 
 
 def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    headers = response.headers
+    if len({name.lower() for name in headers}) == len(headers):
+        return dict(headers)
     found: dict[str, str] = {}
-    for name in response.headers:
-        found.setdefault(name, ", ".join(response.headers.getall(name)))
+    for name in headers:
+        found.setdefault(name, ", ".join(headers.getall(name)))
     return found
 
 
