@@ -75,7 +75,10 @@ class _Resolver(AbstractResolver):
         """Raises AddressRefused where none of a name's addresses may be called."""
         found = await self._inner.resolve(host, port, family)
         allowed = self._rules.allowed(host, [one["host"] for one in found])
-        return [one for one in found if one["host"] in allowed]
+        left = [one for one in found if one["host"] in allowed]
+        if not left:
+            raise OSError("the name has no address")
+        return left
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -195,7 +195,7 @@ def _case(fields: Fields, name: str, node: Node, pointer: str, place: Place) -> 
     return SwitchCase(name=name, when=when, then=_then(fields, parts))
 
 
-def _then(fields: Fields, parts: dict[str, Node]) -> str:
+def _then(fields: Fields, parts: Found) -> str:
     then = fields.string(parts.get("then"), "then")
     return CONTINUE if then is None else then
 

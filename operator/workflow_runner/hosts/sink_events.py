@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 
 import grpc
 import grpc.aio
+from msgspec import Struct, field
 
 from workflow_runner.hosts.event_bus import EventBus, Offer
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2
@@ -24,6 +25,14 @@ MOST_WANTED = 200
 log = logging.getLogger(__name__)
 
 
+class _Stream(Struct):
+    """What is to be said on one stream."""
+
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: list[sink_pb2.EventAnswer] = field(default_factory=list)
+    ended: bool = False
+
+
 class SinkEvents:
     """What a run listens for, told to the operator, and the events that come from there."""
 
@@ -32,11 +41,12 @@ class SinkEvents:
         bus.changed = self.changed
         self._run = run
         self._changed = asyncio.Event()
-        self._answers: list[sink_pb2.EventAnswer] = []
+        self._stream = _Stream()
 
     def changed(self) -> None:
         """Somebody begins or ends to listen."""
         self._changed.set()
+        self._stream.news.set()
 
     async def wanted(self) -> None:
         """Return when the run listens for something."""
@@ -48,38 +58,41 @@ class SinkEvents:
         self, channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...], seconds: float, works: Callable[[], None]
     ) -> None:
         """One stream, from its dial to its end. `works` is told of each event."""
-        self._answers.clear()
+        stream = self._stream = _Stream()
         call = channel.stream_stream(
             LISTEN,
             request_serializer=sink_pb2.ListenRequest.SerializeToString,
             response_deserializer=sink_pb2.ListenResponse.FromString,
-        )(self._requests(), metadata=metadata, timeout=seconds)
+        )(self._requests(stream), metadata=metadata, timeout=seconds)
         try:
             async for response in call:
                 works()
                 offer = self._offer(response.event_json)
                 answer = sink_pb2.EventAnswer(number=response.number, taken=offer.taken > 0, full=offer.full > 0)
-                self._answers.append(answer)
-                self._changed.set()
+                stream.answers.append(answer)
+                stream.news.set()
         finally:
+            # gRPC goes on asking for requests where it was the other side that ended the stream.
+            stream.ended = True
+            stream.news.set()
             call.cancel()
 
-    async def _requests(self) -> AsyncIterator[sink_pb2.ListenRequest]:
+    async def _requests(self, stream: _Stream) -> AsyncIterator[sink_pb2.ListenRequest]:
         """What the pod says on a stream, for as long as it is open."""
         request, told = sink_pb2.ListenRequest(run=self._run), None
-        while True:
-            self._changed.clear()
+        while not stream.ended:
+            stream.news.clear()
             interest = self._interest()
             if interest != told:
                 request.interest.CopyFrom(interest)
                 told = interest
-            answers, self._answers = self._answers, []
+            answers, stream.answers = stream.answers, []
             request.answers.extend(answers)
             if request.ByteSize():
                 yield request
             request = sink_pb2.ListenRequest()
-            if not self._answers:
-                await self._changed.wait()
+            if not stream.answers and not stream.ended:
+                await stream.news.wait()
 
     def _interest(self) -> sink_pb2.Interest:
         wanted = {tuple(sorted(each.items())) for subscription in self._bus.subscriptions for each in subscription.wanted}

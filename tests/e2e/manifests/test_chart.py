@@ -121,7 +121,11 @@ def test_the_operator_understands_what_the_chart_tells_it_and_serves_where_its_s
     settings = operator_settings(environment(container))
     assert settings.watch_namespaces == tuple(values.get("watchNamespaces", ()))
     ports = {item["name"]: item["containerPort"] for item in container["ports"]}
-    expected = {"grpc": settings.grpc_port, "health": settings.health_port, "metrics": settings.metrics_port}
+    expected: dict[str, int | None] = {
+        "grpc": settings.grpc_port,
+        "health": settings.health_port,
+        "metrics": settings.metrics_port,
+    }
     if "events" in values:
         expected["events"] = settings.events_port
     assert ports == expected

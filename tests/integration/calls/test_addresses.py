@@ -83,6 +83,22 @@ async def test_of_several_addresses_only_those_are_called_that_are_allowed() -> 
         assert len(server.seen) == 1
 
 
+class OneOfTwo(AddressRules):
+    """Refuses one address of whatever name, as rules would where a name has another one besides."""
+
+    def allowed(self, host: str, addresses: Sequence[str]) -> list[str]:
+        return [address for address in super().allowed(host, addresses) if address != "127.0.0.1"]
+
+
+async def test_what_the_rules_leave_of_a_names_addresses_is_all_that_is_tried() -> None:
+    async with http_server(answering()) as server:
+        client = HttpCalls(addresses=OneOfTwo())
+        with pytest.raises(WorkflowFault):
+            await get(client, server.url.replace("127.0.0.1", "localhost"))
+        await client.close()
+        assert server.seen == []
+
+
 async def test_only_what_is_allowed_is_called() -> None:
     async with http_server(answering()) as server, calls(allow=["localhost", "10.0.0.0/8"]) as client:
         await get(client, server.url.replace("127.0.0.1", "localhost"))

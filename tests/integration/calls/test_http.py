@@ -185,6 +185,16 @@ class TestStatus:
         assert problem.detail is not None
         assert problem.detail.startswith(f"GET {server.url}/x was answered with {status}")
 
+    async def test_a_status_is_told_in_the_words_of_the_standard(self) -> None:
+        """The server's own may repeat what it was sent."""
+
+        async def answer(_request: web.Request) -> web.StreamResponse:
+            return web.Response(status=404, reason="you sent word-1")
+
+        async with http_server(answer) as server:
+            problem = await fault_of(server.url)
+        assert (problem.title, "word-1" in str(problem.to_dict())) == ("Not Found", False)
+
     async def test_redirect_true_accepts_a_redirect_and_follows_none(self) -> None:
         async with http_server(answering(302, headers={"Location": "/other"})) as server:
             got = await fetch(server.url, redirect=True, output="response")

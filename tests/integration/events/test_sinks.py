@@ -315,6 +315,12 @@ async def test_a_token_goes_in_place_of_the_addresses_user() -> None:
         assert [one.headers["authorization"].split()[0] for one in server.seen] == ["Basic", "Bearer"]
 
 
+async def test_what_opens_a_sink_is_concealed_wherever_it_turns_up() -> None:
+    EventSink("http://ann:pass%20word-1@host.test/x?key=query-key-1", token="token-of-a-sink")
+    said = telemetry.redact("pass word-1, pass%20word-1, query-key-1, token-of-a-sink")
+    assert said == ", ".join(["[redacted]"] * 4)
+
+
 async def test_an_event_that_is_no_json_is_not_sent() -> None:
     async with http_server(answering()) as server:
         sink = EventSink(server.url)

@@ -13,7 +13,7 @@ from workflow_runner import telemetry
 from workflow_runner.calls.authentication import Policy
 from workflow_runner.calls.grpc_services import MOST_VALUES as MOST_ANSWERED
 from workflow_runner.calls.grpc_services import Services
-from workflow_runner.calls.messages import MOST_COMPARED, Answer, Request, closest
+from workflow_runner.calls.messages import MOST_COMPARED, Answer, Request, closest, fault
 from workflow_runner.calls.oauth2 import LARGEST_ANSWER, LONGEST_TOKEN, MOST_KEPT, Tokens
 from workflow_runner.calls.openapi_documents import (
     LARGEST_DOCUMENT,
@@ -157,3 +157,9 @@ def test_what_documents_make_up_pushes_no_secret_out_of_what_is_concealed() -> N
         Policy({"scheme": "basic", "members": {"username": "u", "password": f"made-up-{number}"}})
     assert telemetry.redact(f"it is {secret}") == f"it is {telemetry.REDACTED}"
     assert "made-up-1009" not in telemetry.redact("made-up-1009")
+
+
+def test_what_is_told_of_a_fault_has_no_secret_wherever_the_words_come_from() -> None:
+    telemetry.conceal("a-value-that-a-server-repeats")
+    said = fault(problems.COMMUNICATION, "no operation 'a-value-that-a-server-repeats'").problem.detail
+    assert said == "no operation '[redacted]'"

@@ -41,6 +41,7 @@ SHOW_ALL = {
     "Kept",
     "Offer",
     "_Listener",
+    "_Stream",
     "_Refused",
     "OperatorSettings",
     "PodSettings",
