@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks many
 
 The server is a process of its own on loopback. The floor is 1,000 coroutines over one aiohttp session that make the same
-calls one after the other and read the same JSON, as whoever writes this by hand would. The executions are LocalRuns over one
-set of connections (`HostOptions`), the way a process that runs many of them shares it.
+calls one after the other and read the same JSON, as whoever writes this by hand would. The executions are LocalRuns, which share the
+connections of their process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import aiohttp
 from aiohttp import web
 from benchmarks.memory import resident_mib
 
-from workflow_runner.calls import Calls
 from workflow_runner.dsl.model import Workflow
 from workflow_runner.expressions.documents import read_document
 from workflow_runner.hosts.local import LocalRun
@@ -73,20 +72,14 @@ async def bare(url: str) -> float:
 async def executions(workflow: Workflow) -> float:
     """Seconds for all executions."""
     start = time.perf_counter()
-    calls = Calls()
-    try:
 
-        async def one(number: int) -> None:
-            local = LocalRun(
-                workflow, {"n": 0}, execution_id=f"e-{number}", run_id="1", secrets={}, report=lambda _: None, calls=calls
-            )
-            outcome = await local.run()
-            assert isinstance(outcome, Completed), outcome
-            assert outcome.output == {"n": CALLS}, outcome.output
+    async def one(number: int) -> None:
+        local = LocalRun(workflow, {"n": 0}, execution_id=f"e-{number}", run_id="1", secrets={}, report=lambda _: None)
+        outcome = await local.run()
+        assert isinstance(outcome, Completed), outcome
+        assert outcome.output == {"n": CALLS}, outcome.output
 
-        await asyncio.gather(*(one(number) for number in range(EXECUTIONS)))
-    finally:
-        await calls.close()
+    await asyncio.gather(*(one(number) for number in range(EXECUTIONS)))
     return time.perf_counter() - start
 
 

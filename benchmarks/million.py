@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 
 from benchmarks.memory import resident_mib
 
+from workflow_runner.dsl.templates import Json
 from workflow_runner.expressions.documents import read_document
 from workflow_runner.hosts.local import LocalRun
 from workflow_runner.interpreter.events import Event, EventType
@@ -32,7 +33,7 @@ do:
 
 def _run(items: int, told: Connection) -> None:
     workflow, _ = read_document(DOCUMENT, "million.yaml")
-    input_ = {"items": list(range(items)), "total": 0}
+    input_: Json = {"items": [*range(items)], "total": 0}
     told.send((0, 0.0, resident_mib()))
     begun = 0
     start = time.perf_counter()

@@ -59,7 +59,7 @@ def looped(passes: int) -> Case:
     """A `for` with one `set` of two programs."""
     double = jq.compile(".[0] as $item | .[1] | ($item * 2)")
     total = jq.compile(".[0] as $item | .[1] | (.total + $item)")
-    items = list(range(passes))
+    items: list[Json] = [*range(passes)]
 
     def bare() -> Json:
         value: Json = {"total": 0}
@@ -82,7 +82,7 @@ def switched(passes: int) -> Case:
     """A `for` whose body leaves out a `set` every other time."""
     odd = jq.compile(".[0] as $item | .[1] | ($item % 2 == 1)")
     plus = jq.compile(".n + 1")
-    items = list(range(passes))
+    items: list[Json] = [*range(passes)]
 
     def bare() -> Json:
         value: Json = {"n": 0}
