@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks many
 
 The server is a process of its own on loopback. The floor is 1,000 coroutines over one aiohttp session that make the same
-calls one after the other and read the same JSON, as whoever writes this by hand would. The executions are LocalRuns, which share the
-connections of their process.
+calls one after the other and read the same JSON, as whoever writes this by hand would. The executions are LocalRuns, which
+share the connections of their process.
 """
 
 from __future__ import annotations
