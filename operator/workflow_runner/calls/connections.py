@@ -59,7 +59,7 @@ class SharedConnector:
 def check_literal(rules: AddressRules, asked: object, url: URL) -> None:
     """Raise WorkflowFault for an address in the URL that may not be called. `asked` is what for, in messages."""
     # Both spellings: which of them is connected to is for the library to say.
-    for host in dict.fromkeys((url.host or "", url.raw_host or "")):
+    for host in {url.host or "", url.raw_host or ""}:
         if ":" in host or host.replace(".", "").isdigit():
             rules.check(asked, host, host)
 

@@ -249,7 +249,8 @@ def _content(request: Request, answer: Answer) -> Json:
     kind = answer.content_type
     if _is_json(kind):
         try:
-            return cast("Json", json.loads(answer.body, parse_constant=_no_constant, parse_float=_finite))
+            text = answer.body.decode(json.detect_encoding(answer.body), "surrogatepass")
+            return cast("Json", _JSON.decode(text))
         except (ValueError, RecursionError) as error:
             raise fault(COMMUNICATION, f"the answer to {request} says {kind} and is not JSON") from error
     if kind.startswith("text/") or kind in ("application/xml", _FORM) or kind.endswith("+xml"):
@@ -268,6 +269,9 @@ def _finite(text: str) -> float:
     """A number; one that is too large for a float is the largest that there is, as jq reads it."""
     number = float(text)
     return number if math.isfinite(number) else math.copysign(sys.float_info.max, number)
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
 def _described(request: Request, answer: Answer) -> Json:

@@ -56,11 +56,11 @@ SAME_STORIES: dict[str, str] = {
           - t:
               try:
                 - f:
-                    timeout: {after: PT0.02S}
+                    timeout: {after: PT0.5S}
                     fork: {branches: [{a: {wait: PT1H}}, {b: {fork: {branches: [{c: {wait: PT1H}}, {d: {set: 1}}]}}}]}
               catch: {do: [{h: {set: "${ $error }"}}]}
         """,
-    "the limit of the workflow": "timeout: {after: PT0.02S}\ndo: [{f: {fork: {branches: [{a: {wait: PT1H}}, {b: {set: 1}}]}}}]",
+    "the limit of the workflow": "timeout: {after: PT0.5S}\ndo: [{f: {fork: {branches: [{a: {wait: PT1H}}, {b: {set: 1}}]}}}]",
     "no time": "do: [{f: {timeout: {after: PT0S}, fork: {branches: [{a: {wait: PT1H}}]}}}]",
 }
 

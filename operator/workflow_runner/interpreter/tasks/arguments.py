@@ -16,7 +16,9 @@ async def uri(endpoint: Template, data: Json, scope: Scope) -> str:
 
 async def mapping(what: str, template: Template | None, data: Json, scope: Scope) -> dict[str, Json]:
     """An object; an empty one where there is no template."""
-    value = {} if template is None else await scope.template(template, data)
+    if template is None:
+        return {}
+    value = template.value if isinstance(template, Literal) else await scope.template(template, data)
     if not isinstance(value, dict):
         raise wrong(f"`{what}` must be an object, and its expression gave another kind of value")
     return value
@@ -24,7 +26,7 @@ async def mapping(what: str, template: Template | None, data: Json, scope: Scope
 
 async def text(what: str, template: Template, data: Json, scope: Scope) -> str:
     """A string."""
-    value = await scope.template(template, data)
+    value = template.value if isinstance(template, Literal) else await scope.template(template, data)
     if not isinstance(value, str):
         raise wrong(f"`{what}` must be a string, and its expression gave another kind of value")
     return value
