@@ -94,7 +94,7 @@ def signed_with_the_public_key() -> str:
         token(aud=None),
         token(exp=datetime.now(UTC) - timedelta(minutes=5)),
         token(exp=None),
-        token(nbf=datetime.now(UTC) + timedelta(minutes=5)),
+        token(nbf=datetime.now(UTC) + timedelta(days=1)),
         token(iss="https://another.example"),
         token(iss=None),
         token(OTHER_KEY),
