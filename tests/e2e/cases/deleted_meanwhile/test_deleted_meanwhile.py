@@ -12,7 +12,7 @@ from tests.e2e.harness.operator import STIGMER_SECRET, Operator
 from tests.e2e.harness.stigmer import Stigmer
 from tests.e2e.harness.waiting import wait_for
 
-OUTPUT = {"total": sum(range(12))}
+OUTPUT = {"total": sum(range(40))}
 STUCK = "e2e.example.com/stuck"
 
 
@@ -36,8 +36,11 @@ def test_the_runner(stigmer: Stigmer, with_runner: Namespace, case: Path) -> Non
 def test_the_secret_of_stigmer(stigmer: Stigmer, operator: Operator, with_runner: Namespace, case: Path) -> None:
     execution = with_runner.start(case / "execution.yaml")
     execution.wait_tasks(2)
+    execution.patch(paused=True)
+    execution.wait_phase("Paused")
     with_runner.kubectl("delete", "secret", STIGMER_SECRET)
     operator.kill()  # the key is in its memory
+    execution.patch(paused=False)
     status = execution.wait_phase("Completed")
     assert status["output"] == OUTPUT
     told = execution.wait(lambda status: status["callback"].get("lastError"), "why Stigmer does not hear of it")
