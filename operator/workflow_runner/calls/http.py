@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import os
 import re
-import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, cast
@@ -28,6 +26,7 @@ from workflow_runner.calls.connections import SharedConnector, check_literal
 from workflow_runner.calls.messages import UNWRITABLE, address_of, fault, json_bytes
 from workflow_runner.calls.messages import Answer as Answer
 from workflow_runner.calls.messages import Request as Request
+from workflow_runner.dsl.json_text import read_json
 from workflow_runner.dsl.problems import (
     AUTHENTICATION,
     AUTHORIZATION,
@@ -249,8 +248,7 @@ def _content(request: Request, answer: Answer) -> Json:
     kind = answer.content_type
     if _is_json(kind):
         try:
-            text = answer.body.decode(json.detect_encoding(answer.body), "surrogatepass")
-            return cast("Json", _JSON.decode(text))
+            return read_json(answer.body)
         except (ValueError, RecursionError) as error:
             raise fault(COMMUNICATION, f"the answer to {request} says {kind} and is not JSON") from error
     if kind.startswith("text/") or kind in ("application/xml", _FORM) or kind.endswith("+xml"):
@@ -259,19 +257,6 @@ def _content(request: Request, answer: Answer) -> Json:
         except LookupError:
             return answer.body.decode(errors="replace")
     return base64.b64encode(answer.body).decode()
-
-
-def _no_constant(name: str) -> Json:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    """A number; one that is too large for a float is the largest that there is, as jq reads it."""
-    number = float(text)
-    return number if math.isfinite(number) else math.copysign(sys.float_info.max, number)
-
-
-_JSON = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
 def _described(request: Request, answer: Answer) -> Json:

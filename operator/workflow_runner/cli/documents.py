@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workflow_runner.dsl.json_text import read_json
 from workflow_runner.errors import InvalidInput
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -81,17 +81,13 @@ def _read_secret(name: str, path: Path) -> Any:
 
 def _json(data: bytes, name: str) -> Any:
     try:
-        return json.loads(data, parse_constant=_no_constant)
+        return read_json(data)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{name} is not JSON: {error}", code="input.not-json") from error
 
 
 def _json_or_text(text: str) -> Any:
     try:
-        return json.loads(text)
+        return read_json(text)
     except (ValueError, RecursionError):
         return text
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")

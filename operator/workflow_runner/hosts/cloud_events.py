@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from urllib.parse import unquote
 
+from workflow_runner.dsl.json_text import read_json
 from workflow_runner.dsl.read_events import is_attribute, is_timestamp
 from workflow_runner.dsl.templates import Json
 
@@ -144,7 +145,7 @@ def _is_json(media: str) -> bool:
 
 def _json(body: bytes) -> Json:
     try:
-        value: Json = json.loads(body, parse_constant=_no_constant)
+        value = read_json(body)
     except (ValueError, RecursionError) as error:
         raise BadEvent("the body is not JSON") from error
     if not _shallow(value, DEEPEST):
@@ -157,7 +158,3 @@ def _shallow(value: Json, levels: int) -> bool:
         return True
     parts = value.values() if isinstance(value, dict) else value
     return levels > 0 and all(_shallow(part, levels - 1) for part in parts)
-
-
-def _no_constant(name: str) -> Json:
-    raise ValueError(f"{name} is no JSON")
