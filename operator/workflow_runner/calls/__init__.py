@@ -7,12 +7,10 @@ before the first call that needs it.
 
 from __future__ import annotations
 
-import asyncio
-import importlib
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
+from workflow_runner.calls.imports import imported
 from workflow_runner.dsl.problems import CONFIGURATION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json
 
@@ -66,17 +64,9 @@ class Calls:
                 http = await self._http_calls()
                 found = None if authentication is None else await http.authenticator.authorization(authentication)
                 return None if found is None else {"scheme": found.scheme, "parameter": found.parameter}
-            case "openapi":
-                openapi = await self._openapi_calls()
-                return await openapi.call(
-                    arguments,
-                    idempotency_key=idempotency_key,
-                    authentication=authentication,
-                    resource_authentication=resource_authentication,
-                )
-            case "grpc":
-                grpc = await self._grpc_calls()
-                return await grpc.call(
+            case "openapi" | "grpc":
+                described = await (self._openapi_calls() if protocol == "openapi" else self._grpc_calls())
+                return await described.call(
                     arguments,
                     idempotency_key=idempotency_key,
                     authentication=authentication,
@@ -120,33 +110,28 @@ class Calls:
 
     async def _http_calls(self) -> HttpCalls:
         if self._http is None:
-            name = "workflow_runner.calls.http"
-            # There as soon as it has been imported to its end, which another run's thread may be at.
-            kind = getattr(sys.modules.get(name), "HttpCalls", None)
-            if kind is None:
-                # The client library takes 0.3 s to import: not on the event loop.
-                kind = (await asyncio.to_thread(importlib.import_module, name)).HttpCalls
-            self._http = self._http or kind(addresses=self._addresses)
+            module = await imported("workflow_runner.calls.http")
+            self._http = self._http or module.HttpCalls(addresses=self._addresses)
         return self._http
 
     async def _openapi_calls(self) -> OpenApiCalls:
         if self._openapi is None:
             http, resources = await self._resources_over_http()
-            module = await asyncio.to_thread(importlib.import_module, "workflow_runner.calls.openapi")
+            module = await imported("workflow_runner.calls.openapi")
             self._openapi = self._openapi or module.OpenApiCalls(http, resources)
         return self._openapi
 
     async def _grpc_calls(self) -> GrpcCalls:
         if self._grpc is None:
             http, resources = await self._resources_over_http()
-            module = await asyncio.to_thread(importlib.import_module, "workflow_runner.calls.grpc")
+            module = await imported("workflow_runner.calls.grpc")
             self._grpc = self._grpc or module.GrpcCalls(http.authenticator, resources, addresses=self._addresses)
         return self._grpc
 
     async def _resources_over_http(self) -> tuple[HttpCalls, Resources]:
         http = await self._http_calls()
         if self._resources is None:
-            module = await asyncio.to_thread(importlib.import_module, "workflow_runner.calls.resources")
+            module = await imported("workflow_runner.calls.resources")
             self._resources = self._resources or module.Resources(http)
         return http, self._resources
 

@@ -176,3 +176,7 @@ def _named(name: str, rules: _Rules) -> bool:
     if name in rules.names:
         return True
     return any(name.endswith(rule[1:]) for rule in rules.names if rule.startswith("*."))
+
+
+DEFAULT_RULES = AddressRules()
+"""What holds where nobody says anything; one for all, since it remembers what it has judged."""

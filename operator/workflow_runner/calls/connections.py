@@ -14,6 +14,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL as URL
 
+from workflow_runner.calls.addresses import DEFAULT_RULES as DEFAULT_RULES
 from workflow_runner.calls.addresses import AddressRefused as AddressRefused
 from workflow_runner.calls.addresses import AddressRules as AddressRules
 

@@ -30,7 +30,7 @@ import grpc.aio
 from msgspec import Struct
 
 from workflow_runner import telemetry
-from workflow_runner.calls.addresses import AddressRules, refused
+from workflow_runner.calls.addresses import DEFAULT_RULES, AddressRules, refused
 from workflow_runner.calls.authentication import Authenticator, Certificate, Policy
 from workflow_runner.calls.grpc_services import Method, Services
 from workflow_runner.calls.messages import fault
@@ -151,7 +151,7 @@ class GrpcCalls:
     ) -> None:
         self._authenticator = authenticator
         self._resources = resources
-        self._addresses = addresses or AddressRules()
+        self._addresses = addresses or DEFAULT_RULES
         self._total, self._largest, self._most = total_seconds, largest_message, most_messages
         self._compiler = Compiler()
         self._channels: OrderedDict[str, grpc.aio.Channel] = OrderedDict()

@@ -20,10 +20,10 @@ from urllib.parse import urlencode
 import aiohttp
 
 from workflow_runner import telemetry
-from workflow_runner.calls.addresses import AddressRefused, AddressRules, refused
+from workflow_runner.calls.addresses import DEFAULT_RULES, AddressRefused, AddressRules, refused
 from workflow_runner.calls.authentication import Authenticator
 from workflow_runner.calls.connections import SharedConnector, check_literal
-from workflow_runner.calls.messages import UNWRITABLE, address_of, fault, json_bytes
+from workflow_runner.calls.messages import UNWRITABLE, address_of, fault, is_json, json_bytes
 from workflow_runner.calls.messages import Answer as Answer
 from workflow_runner.calls.messages import Request as Request
 from workflow_runner.dsl.json_text import read_json
@@ -68,7 +68,7 @@ class HttpCalls:
     ) -> None:
         self._largest = largest_body
         self._total, self._connect = total_seconds, connect_seconds
-        self._addresses = addresses or AddressRules()
+        self._addresses = addresses or DEFAULT_RULES
         self.authenticator = Authenticator(self._exchange)
         self._connector = SharedConnector.acquire(self._addresses, limit=MOST_CONNECTIONS)
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
@@ -217,16 +217,11 @@ def _text(value: Json) -> str:
 
 def _body(value: Json, content_type: str) -> tuple[bytes, str]:
     """The bytes of a body, and the content type that goes with them where the author gave none."""
-    if isinstance(value, str) and not _is_json(content_type):
+    if isinstance(value, str) and not is_json(content_type):
         return value.encode(), "text/plain; charset=utf-8"
     if isinstance(value, dict) and content_type.split(";")[0].strip().lower() == _FORM:
         return urlencode({name: _text(item) for name, item in value.items()}).encode(), _FORM
     return json_bytes(value), "application/json"
-
-
-def _is_json(content_type: str) -> bool:
-    kind = content_type.split(";")[0].strip().lower()
-    return kind == "application/json" or kind.endswith("+json")
 
 
 def check_status(request: Request, answer: Answer) -> None:
@@ -246,7 +241,7 @@ def _content(request: Request, answer: Answer) -> Json:
     if not answer.body:
         return None
     kind = answer.content_type
-    if _is_json(kind):
+    if is_json(kind):
         try:
             return read_json(answer.body)
         except (ValueError, RecursionError) as error:

@@ -92,6 +92,12 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(name, candidates, 1)), None) if len(name) <= _LONGEST_COMPARED else None
 
 
+def is_json(media_type: str) -> bool:
+    """Whether a media type, with parameters or without, says JSON."""
+    kind = media_type.split(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
 def json_bytes(value: Json) -> bytes:
     """A value as JSON in UTF-8. Raises ValueError for what it cannot be: infinite numbers, and halves of characters."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()

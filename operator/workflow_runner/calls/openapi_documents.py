@@ -16,7 +16,7 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from msgspec import Struct, field
 
-from workflow_runner.calls.messages import closest
+from workflow_runner.calls.messages import closest, is_json
 from workflow_runner.dsl.nodes import InvalidText, unescape
 from workflow_runner.dsl.yaml_reader import read_yaml
 
@@ -281,7 +281,7 @@ class OpenApiDocument:
             for response in list(responses.values())[:50] if isinstance(responses, dict) else []:
                 content = self._object(response, "a response").get("content")
                 types += [str(one) for one in content] if isinstance(content, dict) else []
-        chosen = next((one for one in types if _is_json(one)), None)
+        chosen = next((one for one in types if is_json(one)), None)
         return None if chosen is None else f"{chosen}, */*;q=0.5"
 
     def _server(self, item: Object, operation: Object) -> str:
@@ -389,14 +389,9 @@ def read_openapi_document(text: bytes, uri: str) -> OpenApiDocument:
 def _preference(media_type: str) -> int:
     """JSON before forms before what can only be sent as it is."""
     kind = media_type.split(";")[0].strip().lower()
-    if _is_json(kind):
+    if is_json(kind):
         return 0
     return {_FORM: 1, _MULTIPART: 2, "*/*": 3, "application/*": 3}.get(kind, 4)
-
-
-def _is_json(media_type: str) -> bool:
-    kind = media_type.split(";")[0].strip().lower()
-    return kind == _JSON or kind.endswith("+json")
 
 
 def _collection_style(declared: Object, location: str) -> tuple[str, bool]:

@@ -146,8 +146,8 @@ class LocalEffects:
             request.protocol,
             request.arguments,
             idempotency_key=request.idempotency_key,
-            authentication=request.authentication and await self._resolved(request.authentication),
-            resource_authentication=request.resource_authentication and await self._resolved(request.resource_authentication),
+            authentication=await self._resolved(request.authentication),
+            resource_authentication=await self._resolved(request.resource_authentication),
         )
 
     async def _resolved(self, policy: Mapping[str, Json] | None) -> Mapping[str, Json] | None:

@@ -8,7 +8,6 @@ Whoever receives may get an event twice: `source` and `id` say that it is the sa
 from __future__ import annotations
 
 import asyncio
-import importlib
 import io
 import json
 import random
@@ -18,6 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 from msgspec import Struct
 
 from workflow_runner import telemetry
+from workflow_runner.calls.imports import imported
 from workflow_runner.dsl.problems import COMMUNICATION, Problem, WorkflowFault
 from workflow_runner.errors import InvalidInput
 from workflow_runner.hosts.event_bus import CloudEvent
@@ -111,9 +111,9 @@ class EventSink:
             self._session = None
 
     async def _attempt(self, event: CloudEvent) -> _Refused | None:
-        # aiohttp takes 0.3 s to import: not on the event loop, and not by runs that send nothing.
-        client: Any = await asyncio.to_thread(importlib.import_module, "aiohttp")
-        connections: Any = await asyncio.to_thread(importlib.import_module, "workflow_runner.calls.connections")
+        # Not by runs that send nothing.
+        client = await imported("aiohttp")
+        connections = await imported("workflow_runner.calls.connections")
         try:
             body = json.dumps(event, ensure_ascii=False, allow_nan=False).encode(errors="replace")
         except ValueError:
@@ -123,7 +123,7 @@ class EventSink:
             url = connections.URL(self._url)
             if self._token is not None:
                 url = url.with_user(None)  # the library sends no two credentials, and the token is the newer one
-            connections.check_literal(connections.AddressRules(), "an event", url)
+            connections.check_literal(connections.DEFAULT_RULES, "an event", url)
             async with session.post(url, data=io.BytesIO(body), allow_redirects=False) as response:
                 if 200 <= response.status < 300:
                     return None
@@ -147,7 +147,7 @@ class EventSink:
             if self._token is not None:
                 headers["Authorization"] = f"Bearer {self._token}"
             self._session = client.ClientSession(
-                connector=connections.connector(connections.AddressRules(), limit=MOST_AT_ONCE),
+                connector=connections.connector(connections.DEFAULT_RULES, limit=MOST_AT_ONCE),
                 timeout=client.ClientTimeout(total=self._attempt_seconds),
                 headers=headers,
                 cookie_jar=client.DummyCookieJar(),
