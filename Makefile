@@ -25,7 +25,7 @@ demo: install packages ## from nothing to a finished WorkflowExecution on a clus
 
 test: install packages check ## everything: style, types, layers, generated files, unit, integration, conformance, end to end
 	@$(BIN)/python -m pytest tests/unit tests/integration tests/conformance tests/e2e/cluster tests/e2e/manifests -n 2 --dist loadfile -q
-	@$(BIN)/python -m pytest tests/e2e/cases -m "not stress"
+	@$(BIN)/python -m pytest tests/e2e/cases
 
 stress: install packages ## the end-to-end cases under load and injected faults, which take long
 	@$(BIN)/python -m pytest tests/e2e/cases -m stress
