@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -23,6 +23,7 @@ LOG_LEVELS = ("trace", "debug", "info", "warn", "error")
 ALLOW_ADDRESSES, DENY_ADDRESSES = "WORKFLOW_RUNNER_ALLOW_ADDRESSES", "WORKFLOW_RUNNER_DENY_ADDRESSES"
 MOST_SECONDS = 100 * 366 * 86_400
 """The longest that the language knows: a hundred years."""
+_ENDPOINT = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}")
 _DECIMAL = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")
 
 
@@ -82,6 +83,49 @@ class OperatorSettings(Struct, frozen=True):
     """Of the calls of launched pods; entries of `calls.addresses.AddressRules`."""
 
 
+class StigmerSettings(Struct, frozen=True):
+    """The Stigmer service that a process of its own tells of progress (the operator has it from its runners).
+
+    `endpoint` is HOST:PORT. The key is `api_key`, or in `api_key_file`, which is read again when it changes; without either
+    calls go without one. `api` is how progress is told: progress (ReportProgress) or status (updateStatus).
+    """
+
+    endpoint: str
+    api_key: str = ""
+    use_tls: bool = True
+    api_key_file: Path | None = None
+    api: Literal["progress", "status"] = "progress"
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"StigmerSettings(endpoint={self.endpoint!r}, use_tls={self.use_tls!r}, api={self.api!r})"
+
+
+class ServeSettings(Struct, frozen=True):
+    """A process that serves WorkflowExecutionService."""
+
+    grpc_port: int
+    health_port: int
+    metrics_port: int
+    log_level: str
+    stigmer: StigmerSettings | None
+    """Whom it tells of progress; None: nobody."""
+    state_folder: Path | None
+    """Where runs are kept, so that they go on in the next process."""
+    api_keys: Path | None
+    """A file with a key, or a folder of them, named for whom each belongs to."""
+    certificate: Path | None
+    certificate_key: Path | None
+    client_ca: Path | None
+    unguarded: bool
+    """Everybody may call from everywhere: somebody else guards the port."""
+    public_address: str
+    """HOST:PORT by which others reach it; empty: what it listens on."""
+    stop_seconds: float
+    """How long runs have when the process is told to stop."""
+    most_executions: int
+
+
 class PodSettings(Struct, frozen=True):
     """A launched pod: which run it is, and where the sink is."""
 
@@ -130,6 +174,29 @@ def event_settings(environment: Mapping[str, str]) -> EventSettings:
     )
 
 
+def stigmer_settings(environment: Mapping[str, str]) -> StigmerSettings | None:
+    """Where a process reports, and as whom; None where STIGMER_SERVICE_ENDPOINT is not set. Raises InvalidInput that
+    names the variable, and never says what a key is."""
+    endpoint = environment.get("STIGMER_SERVICE_ENDPOINT", "").strip()
+    if not endpoint:
+        return None
+    if _ENDPOINT.fullmatch(endpoint) is None or int(endpoint.rsplit(":", 1)[1]) > 65535:
+        message = f"STIGMER_SERVICE_ENDPOINT is {endpoint!r}, not HOST:PORT such as stigmer.example.com:443"
+        raise InvalidInput(message, code="settings.invalid", hint="STIGMER_SERVICE_USE_TLS chooses between TLS and plaintext")
+    key, file = environment.get("STIGMER_SERVICE_API_KEY", "").strip(), _folder(environment, "STIGMER_SERVICE_API_KEY_FILE")
+    if key and file is not None:
+        message = "STIGMER_SERVICE_API_KEY and STIGMER_SERVICE_API_KEY_FILE are both set"
+        raise InvalidInput(message, code="settings.invalid", hint="remove one of the two")
+    if not key.isascii() or not key.isprintable():
+        message = "STIGMER_SERVICE_API_KEY holds characters that cannot be sent in a header"
+        raise InvalidInput(message, code="settings.invalid")
+    api = environment.get("STIGMER_SERVICE_API", "").strip() or "progress"
+    if api not in ("progress", "status"):
+        raise InvalidInput(f"STIGMER_SERVICE_API is {api!r}, not progress or status", code="settings.invalid")
+    use_tls = _switch(environment, "STIGMER_SERVICE_USE_TLS", default=True)
+    return StigmerSettings(endpoint, key, use_tls, file, "status" if api == "status" else "progress")
+
+
 def operator_settings(environment: Mapping[str, str]) -> OperatorSettings:
     """The operator's settings; raises InvalidInput that names the variable."""
     level = _level(environment)
@@ -152,6 +219,41 @@ def operator_settings(environment: Mapping[str, str]) -> OperatorSettings:
         allow_addresses=_entries(environment, ALLOW_ADDRESSES),
         deny_addresses=_entries(environment, DENY_ADDRESSES),
         host=host_settings(environment),
+    )
+
+
+def serve_settings(environment: Mapping[str, str]) -> ServeSettings:
+    """The settings of `serve`; raises InvalidInput that names the variable."""
+    authentication = environment.get("WORKFLOW_RUNNER_AUTHENTICATION", "")
+    if authentication not in ("", "none"):
+        raise InvalidInput(
+            f"WORKFLOW_RUNNER_AUTHENTICATION is {authentication!r}, and can only be none",
+            code="settings.invalid",
+            hint="keys are in WORKFLOW_RUNNER_API_KEYS, clients' certificates by WORKFLOW_RUNNER_TLS_CLIENT_CA",
+        )
+    certificate, key = _folder(environment, "WORKFLOW_RUNNER_TLS_CERTIFICATE"), _folder(environment, "WORKFLOW_RUNNER_TLS_KEY")
+    client_ca = _folder(environment, "WORKFLOW_RUNNER_TLS_CLIENT_CA")
+    if (certificate is None) != (key is None) or (client_ca is not None and certificate is None):
+        raise InvalidInput(
+            "WORKFLOW_RUNNER_TLS_CERTIFICATE and WORKFLOW_RUNNER_TLS_KEY go together, and _TLS_CLIENT_CA needs both",
+            code="settings.missing",
+        )
+    stop = _seconds(environment, "WORKFLOW_RUNNER_STOP_SECONDS")
+    return ServeSettings(
+        grpc_port=_port(environment, "GRPC_PORT", 9090),
+        health_port=_port(environment, "HEALTH_PORT", 3000),
+        metrics_port=_port(environment, "METRICS_PORT", 9464),
+        log_level=_level(environment),
+        stigmer=stigmer_settings(environment),
+        state_folder=_folder(environment, "WORKFLOW_RUNNER_STATE_FOLDER"),
+        api_keys=_folder(environment, "WORKFLOW_RUNNER_API_KEYS"),
+        certificate=certificate,
+        certificate_key=key,
+        client_ca=client_ca,
+        unguarded=authentication == "none",
+        public_address=environment.get("WORKFLOW_RUNNER_PUBLIC_ADDRESS", "").strip(),
+        stop_seconds=20.0 if stop is None else stop.total_seconds(),
+        most_executions=_count(environment, "WORKFLOW_RUNNER_MOST_EXECUTIONS", 2000),
     )
 
 
@@ -214,6 +316,13 @@ def _seconds(environment: Mapping[str, str], name: str) -> timedelta | None:
     if _DECIMAL.fullmatch(text) is None or not 0 < float(text) <= MOST_SECONDS:
         raise InvalidInput(f"{name} is {text!r}, not a number of seconds above 0", code="settings.invalid")
     return timedelta(seconds=float(text))
+
+
+def _count(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, str(default))
+    if not text.isdigit() or not 1 <= int(text) <= 1_000_000:
+        raise InvalidInput(f"{name} is {text!r}, not a number from 1 to 1,000,000", code="settings.invalid")
+    return int(text)
 
 
 def _folder(environment: Mapping[str, str], name: str) -> Path | None:

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from workflow_runner.errors import InvalidInput
-from workflow_runner.settings import HostSettings, host_settings, operator_settings, pod_settings
+from workflow_runner.settings import (
+    HostSettings,
+    StigmerSettings,
+    host_settings,
+    operator_settings,
+    pod_settings,
+    stigmer_settings,
+)
 
 POD = {
     "WORKFLOW_RUNNER_EXECUTION_UID": "u",
@@ -150,3 +157,36 @@ def test_what_a_host_has_and_permits() -> None:
 def test_a_wrong_host_variable_is_named(name: str, value: str) -> None:
     with pytest.raises(InvalidInput, match=name):
         host_settings({name: value})
+
+
+def test_where_a_process_of_its_own_reports() -> None:
+    said = {"STIGMER_SERVICE_ENDPOINT": "stigmer.test:443", "STIGMER_SERVICE_API_KEY": " k3y-in-the-environment\n"}
+    settings = stigmer_settings(said)
+    assert settings == StigmerSettings("stigmer.test:443", "k3y-in-the-environment", use_tls=True, api="progress")
+    assert "k3y" not in f"{settings!r} {settings}"
+    file = {"STIGMER_SERVICE_ENDPOINT": "[::1]:9091", "STIGMER_SERVICE_API_KEY_FILE": "/keys/api-key"}
+    other = {"STIGMER_SERVICE_USE_TLS": "false", "STIGMER_SERVICE_API": "status"}
+    expected = StigmerSettings("[::1]:9091", "", use_tls=False, api_key_file=Path("/keys/api-key"), api="status")
+    assert stigmer_settings(file | other) == expected
+    assert stigmer_settings({}) is stigmer_settings({"STIGMER_SERVICE_ENDPOINT": ""}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STIGMER_SERVICE_ENDPOINT", "grpc://stigmer.test:443"),
+        ("STIGMER_SERVICE_ENDPOINT", "stigmer.test"),
+        ("STIGMER_SERVICE_ENDPOINT", "stigmer.test:65536"),
+        ("STIGMER_SERVICE_API", "events"),
+        ("STIGMER_SERVICE_USE_TLS", "no"),
+        ("STIGMER_SERVICE_API_KEY", "s3cret\x00"),
+        ("STIGMER_SERVICE_API_KEY_FILE", "keys/api-key"),
+        ("STIGMER_SERVICE_API_KEY_FILE", "/keys/api-key"),
+    ],
+)
+def test_a_wrong_variable_about_stigmer_is_named_and_the_key_is_not(name: str, value: str) -> None:
+    environment = {"STIGMER_SERVICE_ENDPOINT": "stigmer.test:443", "STIGMER_SERVICE_API_KEY": "s3cret", name: value}
+    with pytest.raises(InvalidInput, match=name) as refusal:
+        stigmer_settings(environment)
+    assert refusal.value.code == "settings.invalid"
+    assert "s3cret" not in str(refusal.value)

@@ -16,6 +16,8 @@ from workflow_runner.dsl.templates import Json
 
 if TYPE_CHECKING:
     from workflow_runner.calls.addresses import AddressRules
+    from workflow_runner.calls.agent import AgentCalls
+    from workflow_runner.calls.agent_service import AgentService
     from workflow_runner.calls.grpc import GrpcCalls
     from workflow_runner.calls.http import HttpCalls
     from workflow_runner.calls.openapi import OpenApiCalls
@@ -32,7 +34,14 @@ async def _as_it_is(text: bytes) -> bytes:
 class Calls:
     """The connections of one host. Close it when no call is running any more."""
 
-    def __init__(self, addresses: AddressRules | None = None, processes: ProcessRules | None = None) -> None:
+    def __init__(
+        self,
+        addresses: AddressRules | None = None,
+        processes: ProcessRules | None = None,
+        agents: AgentService | None = None,
+    ) -> None:
+        self._agent_service = agents
+        self._agents: AgentCalls | None = None
         self._process_rules = processes
         self._processes: Processes | None = None
         self._addresses = addresses
@@ -72,6 +81,13 @@ class Calls:
                     authentication=authentication,
                     resource_authentication=resource_authentication,
                 )
+            case "agent":
+                agents = await self._agent_calls()
+                return await agents.call(arguments, idempotency_key=idempotency_key, environment=authentication)
+            case "activity":
+                code = "call.no-temporal"
+                detail = f"{code}: the activity {arguments['activity']!r:.100} is not called: this runner does not use Temporal"
+                raise WorkflowFault(Problem.standard(CONFIGURATION, detail))
             case "process":
                 return await self._running().call(arguments, resource_authentication=resource_authentication)
             case _:
@@ -128,6 +144,19 @@ class Calls:
             self._grpc = self._grpc or module.GrpcCalls(http.authenticator, resources, addresses=self._addresses)
         return self._grpc
 
+    async def _agent_calls(self) -> AgentCalls:
+        if self._agent_service is None:
+            code = "call.no-stigmer"
+            detail = (
+                f"{code}: no agent is asked: this runner was not told where Stigmer is. STIGMER_SERVICE_ENDPOINT and"
+                " STIGMER_SERVICE_API_KEY say so to `workflow-runner run`; launched pods never have the key"
+            )
+            raise WorkflowFault(Problem.standard(CONFIGURATION, detail))
+        if self._agents is None:
+            module = await imported("workflow_runner.calls.agent")
+            self._agents = self._agents or module.AgentCalls(self._agent_service)
+        return self._agents
+
     async def _resources_over_http(self) -> tuple[HttpCalls, Resources]:
         http = await self._http_calls()
         if self._resources is None:
@@ -143,6 +172,9 @@ class Calls:
         if self._grpc is not None:
             await self._grpc.close()
             self._grpc = None
+        if self._agents is not None:
+            await self._agents.close()
+            self._agents = None
         self._openapi = self._resources = None
         if self._http is not None:
             await self._http.close()

@@ -377,10 +377,10 @@ def _credentials(target: _Target) -> grpc.ChannelCredentials:
     key = chain = None
     if target.certificate is not None:
         key, chain = _readable(target.certificate), target.certificate.chain.encode()
-    return grpc.ssl_channel_credentials(_roots(), key, chain)
+    return grpc.ssl_channel_credentials(trusted_roots(), key, chain)
 
 
-def _roots() -> bytes | None:
+def trusted_roots() -> bytes | None:
     """The system's certificates; None where there are none, for the library's own."""
     paths = ssl.get_default_verify_paths()
     path = os.environ.get(paths.openssl_cafile_env) or paths.cafile

@@ -17,8 +17,10 @@ COMMANDS = {
     "run": "Run a workflow document here, with no cluster.",
     "validate": "Check workflow documents without running them.",
     "graph": "Draw a workflow document, and the way that a run took.",
+    "serve": "Serve a runner's gRPC service: take workflows and run them here.",
     "operator": "Run the operator: watch WorkflowExecutions and carry them out.",
     "execute": "Run the workflow that the operator handed to this pod.",
+    "conformance": "Check a running workflow runner against the runner API.",
     "crds": "Print the CustomResourceDefinitions.",
 }
 

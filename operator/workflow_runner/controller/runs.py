@@ -15,6 +15,7 @@ from workflow_runner.reconcile.live import ControlAnswer, Desired, End, LiveRun
 from workflow_runner.reconcile.observed import Delivery
 from workflow_runner.stigmer.client import Destination
 from workflow_runner.stigmer.relay import Relay
+from workflow_runner.stigmer.status import status_of
 
 Json = dict[str, Any]
 
@@ -50,7 +51,7 @@ class Runs:
         goes first where the run has ended; a live pod tells it again itself, and more."""
         self._runs[uid] = run
         if destination is not None:
-            self._relay.track(uid, destination, delivered)
+            self._relay.track(uid, destination, delivered, lambda: status_of(run))
             self._relayed.add(uid)
             if run.end is not None:
                 self._offer_owed(uid, run)

@@ -58,6 +58,7 @@ class Destinations:
             api_key=SecretStr("") if ref is None else await self._key(namespace, ref),
             use_tls=stigmer.use_tls,
             ca_pem=stigmer.ca_bundle.encode() if stigmer.ca_bundle else None,
+            api=stigmer.api,
         )
 
     async def _key(self, namespace: str, ref: SecretKeyRef) -> SecretStr:

@@ -306,6 +306,7 @@ class TaskStatus(Resource):
     iteration: str | None = Field(
         default=None, description='Passes of the enclosing loops, outermost first ("4.0").', max_length=1024
     )
+    kind: str | None = Field(default=None, description="What kind of task it is, such as call, set or agent.", max_length=64)
     status: Literal["Running", "Completed", "Failed", "Skipped", "Cancelled"] = Field(description="How it stands.")
     start_time: str | None = Field(default=None, description="When it began.", json_schema_extra={"format": "date-time"})
     completion_time: str | None = Field(default=None, description="When it ended.", json_schema_extra={"format": "date-time"})

@@ -181,6 +181,13 @@ class Stigmer(Resource):
         description="Certificates (PEM) to trust, and no others, for a Stigmer with a private CA.",
         max_length=65536,
     )
+    api: Literal["progress", "status"] = Field(
+        default="progress",
+        description=(
+            "How progress is told. progress: every event, by ReportProgress of the older API. status: the whole run, by "
+            "updateStatus of the newer one; the newest state only."
+        ),
+    )
 
 
 class WorkflowRunnerSpec(Resource):

@@ -355,6 +355,35 @@ class GrpcCallTask(Task, frozen=True, kw_only=True):
     authentication: Authentication | None = None
 
 
+class AgentCallTask(Task, frozen=True, kw_only=True):
+    """`call: agent`: asks an agent of Stigmer's and waits for what it says.
+
+    `agent` gives its name, which `scope` and `org` make unique. `env` gives an object. `time_limit` is the call's own, within
+    the task's. `output` content is what the agent said last, response all that is known of it.
+    """
+
+    kind: ClassVar[str] = "call"
+    function: ClassVar[str] = "agent"
+    agent: Template
+    scope: Literal["organization", "platform"] = "organization"
+    org: Template | None = None
+    message: Template
+    env: Template | None = None
+    model: Template | None = None
+    temperature: Template | None = None
+    time_limit: Duration | None = None
+    output: Literal["content", "response"] = "content"
+
+
+class ActivityCallTask(Task, frozen=True, kw_only=True):
+    """`call: activity`: an activity of Temporal. Without `input_` it gets the task's input."""
+
+    kind: ClassVar[str] = "call"
+    function: ClassVar[str] = "activity"
+    activity: Template
+    input_: Template | None = None
+
+
 class FunctionSource(Struct, frozen=True, kw_only=True, eq=False):
     """Where a function is fetched from: a folder of functions at `catalog`, in which it has `name` and `version`, or (with
     empty ones) the address of the function itself. Without `catalog` the runner's default catalog."""

@@ -35,6 +35,8 @@ from workflow_runner.dsl.model import (
     WaitTask,
 )
 from workflow_runner.dsl.nodes import Node, items
+from workflow_runner.dsl.read_activity import read_activity
+from workflow_runner.dsl.read_agent import read_agent
 from workflow_runner.dsl.read_errors import error_filter, raised_error, retry_policy
 from workflow_runner.dsl.read_events import read_emit, read_listen
 from workflow_runner.dsl.read_functions import read_function_call
@@ -258,6 +260,8 @@ def _call(fields: Fields, place: Place, found: Found) -> Task | None:
         return None
     if function in _CALLS:
         return _CALLS[function](fields, place, found)
+    if function in _OWN_CALLS and function not in fields.functions:
+        return _OWN_CALLS[function](fields, place, found)
     arguments = unsupported.CALL_ARGUMENTS.get(function)
     if arguments is None:
         return read_function_call(fields, place, found, function)
@@ -298,6 +302,8 @@ def _try(fields: Fields, place: Place, found: Found) -> Task | None:
 
 _Reader = Callable[[Fields, Place, Found], Task | None]
 _CALLS: Mapping[str, _Reader] = {"grpc": read_grpc, "http": read_http, "openapi": read_openapi}
+_OWN_CALLS: Mapping[str, _Reader] = {"activity": read_activity, "agent": read_agent}
+"""Beyond the reference: a document's own function of such a name goes before it."""
 _READERS: Mapping[str, tuple[tuple[str, ...], _Reader]] = {
     "call": (("call", "with"), _call),
     "do": (("do",), _do),

@@ -100,9 +100,12 @@ class Buffer:
 
     def unsent_events(self) -> Iterator[tuple[int, Event]]:
         """The numbers and events above `sent`, ascending; the caller moves `sent` along."""
-        sent = self.sent
-        for number in reversed(list(takewhile(lambda number: number > sent, reversed(self._events)))):
-            yield number, self._events[number]
+        return self.after(self.sent)
+
+    def after(self, number: int) -> Iterator[tuple[int, Event]]:
+        """The numbers and events above this number, ascending, as of now: events may be added and dropped meanwhile."""
+        newer = [(each, self._events[each]) for each in takewhile(lambda each: each > number, reversed(self._events))]
+        return reversed(newer)
 
     def rewind(self) -> None:
         """A new stream: everything that is kept is to be sent again."""

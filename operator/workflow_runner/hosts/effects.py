@@ -57,7 +57,7 @@ class LocalEffects:
         self._before_effect = before_effect
         self._secrets = secrets or {}
         options = options or HostOptions()
-        self._calls = Calls(addresses, options.processes)
+        self._calls = Calls(addresses, options.processes, options.agents)
         self._elsewhere = Elsewhere(self._calls, options, start)
         self._worker = JqWorker()
         self._breathe_at = 0.0

@@ -1,15 +1,18 @@
 """A run's events as messages of the runner API.
 
-The launched pod's reporter and `run --events` call `to_proto` for each event that they send or write.
+The launched pod's reporter and the runner's service call `sendable` for each event that they send, `run --events` calls
+`to_proto` for each that it writes.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 
 from google.protobuf import struct_pb2
 
+from workflow_runner import telemetry
 from workflow_runner.dsl.problems import Problem
 from workflow_runner.dsl.templates import Json
 from workflow_runner.interpreter.events import Event, EventType
@@ -20,6 +23,10 @@ LARGEST_OUTPUT = 4096
 
 DEEPEST_OUTPUT = 16
 """The most levels that it may have: each takes three of Protocol Buffers', which read a message of at most 100."""
+
+LARGEST_EVENT_BYTES = 512 * 1024
+
+log = logging.getLogger(__name__)
 
 _SENTENCES = {
     EventType.WORKFLOW_STARTED: "the workflow has started",
@@ -41,6 +48,35 @@ _SENTENCES = {
 }
 
 
+def sendable(event: Event, *, execution_id: str, workflow_name: str, attempt: int, sequence: int) -> WorkflowProgressEvent:
+    """The message for an event, as `to_proto` makes it, without secrets in what it says.
+
+    What cannot be sent (half of a character, a number that is none, a message above LARGEST_EVENT_BYTES) is left out:
+    there is a message for every event.
+    """
+    try:
+        message = to_proto(event, execution_id=execution_id, workflow_name=workflow_name, attempt=attempt, sequence=sequence)
+        if event.message or event.error is not None:
+            _without_secrets(message)
+        if message.ByteSize() <= LARGEST_EVENT_BYTES:
+            return message
+    except (ValueError, TypeError, ArithmeticError, RecursionError):
+        log.warning("an event holds what cannot be sent; it goes without", extra={"event_type": event.type.value})
+    return WorkflowProgressEvent(
+        workflow_execution_id=execution_id,
+        event_type=event.type.value,
+        status=event.status,
+        task_name=_whole(event.task_name),
+        task_reference=_whole(event.reference),
+        task_iteration=event.iteration,
+        message="the details of this event cannot be sent",
+        timestamp_ms=int(event.timestamp.timestamp() * 1000),
+        sequence_number=sequence,
+        task_progress=event.progress,
+        attempt=attempt,
+    )
+
+
 def to_proto(event: Event, *, execution_id: str, workflow_name: str, attempt: int, sequence: int) -> WorkflowProgressEvent:
     """The message for an event. `attempt` and `sequence` count from 1; a large or deep output is left out."""
     message = WorkflowProgressEvent(
@@ -53,6 +89,7 @@ def to_proto(event: Event, *, execution_id: str, workflow_name: str, attempt: in
         timestamp_ms=int(event.timestamp.timestamp() * 1000),
         task_reference=event.reference,
         task_iteration=event.iteration,
+        task_kind=event.kind,
         sequence_number=sequence,
         task_progress=event.progress,
         attempt=attempt,
@@ -123,3 +160,16 @@ def _shallow(value: Json, levels: int = DEEPEST_OUTPUT) -> bool:
 def _sentence(event: Event) -> str:
     sentence = _SENTENCES[event.type].format(repr(event.task_name))
     return f"{sentence}: {event.message}" if event.message else sentence
+
+
+def _without_secrets(message: WorkflowProgressEvent) -> None:
+    """What a task said of its failure may quote what it was given."""
+    message.message = telemetry.redact(message.message)
+    if message.HasField("error"):
+        error = message.error
+        error.message, error.detail = telemetry.redact(error.message), telemetry.redact(error.detail)
+        error.type, error.instance = telemetry.redact(error.type), telemetry.redact(error.instance)
+
+
+def _whole(text: str) -> str:
+    return text[:1000].encode(errors="replace").decode()

@@ -24,7 +24,7 @@ from workflow_runner import telemetry
 from workflow_runner.hosts.buffer import SKIPPED, SUPERSEDED, Buffer, Kept
 from workflow_runner.hosts.dialling import Dialling
 from workflow_runner.hosts.event_bus import EventBus
-from workflow_runner.hosts.events import fits, to_proto
+from workflow_runner.hosts.events import fits, sendable
 from workflow_runner.hosts.sink_events import SinkEvents
 from workflow_runner.interpreter.events import Event, EventType, TaskCounts
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
@@ -39,7 +39,6 @@ BATCH_EVENTS = 100
 BATCH_BYTES = 1024 * 1024
 """A batch ends with the event that takes it above this; the sink takes messages of 4 MiB."""
 LARGEST_OUTPUT_BYTES = 256 * 1024
-LARGEST_EVENT_BYTES = 512 * 1024
 BATCH_SECONDS = 0.1
 """How long a task event waits for company; events of the workflow and answers do not wait."""
 STREAM_SECONDS = 900.0
@@ -287,33 +286,8 @@ class Reporter:
 
     def _message(self, number: int, event: Event) -> WorkflowProgressEvent:
         run = self._run
-        try:
-            message = to_proto(
-                event,
-                execution_id=run.execution_id,
-                workflow_name=self._workflow_name,
-                attempt=run.attempt,
-                sequence=number,
-            )
-            if event.message or event.error is not None:
-                _without_secrets(message)
-            if message.ByteSize() <= LARGEST_EVENT_BYTES:
-                return message
-        except (ValueError, TypeError, ArithmeticError, RecursionError):
-            # Data of the workflow that the message cannot hold, such as half a surrogate pair.
-            log.warning("an event holds what cannot be sent; it goes without", extra={"event_type": event.type.value})
-        return WorkflowProgressEvent(
-            workflow_execution_id=run.execution_id,
-            event_type=event.type.value,
-            status=event.status,
-            task_name=_sendable(event.task_name),
-            task_reference=_sendable(event.reference),
-            task_iteration=event.iteration,
-            message="the details of this event cannot be sent",
-            timestamp_ms=int(event.timestamp.timestamp() * 1000),
-            sequence_number=number,
-            task_progress=event.progress,
-            attempt=run.attempt,
+        return sendable(
+            event, execution_id=run.execution_id, workflow_name=self._workflow_name, attempt=run.attempt, sequence=number
         )
 
     async def _watch(self) -> None:
@@ -400,16 +374,3 @@ def _exact(event: Event) -> bytes:
     except (ValueError, TypeError, RecursionError):
         log.warning("the output of the workflow cannot be written as JSON; it goes without")
         return b""
-
-
-def _without_secrets(message: WorkflowProgressEvent) -> None:
-    """What a task said of its failure may quote what it was given."""
-    message.message = telemetry.redact(message.message)
-    if message.HasField("error"):
-        error = message.error
-        error.message, error.detail = telemetry.redact(error.message), telemetry.redact(error.detail)
-        error.type, error.instance = telemetry.redact(error.type), telemetry.redact(error.instance)
-
-
-def _sendable(text: str) -> str:
-    return text[:1000].encode(errors="replace").decode()

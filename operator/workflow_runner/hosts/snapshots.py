@@ -239,7 +239,7 @@ class Snapshots:
 def _parts(header: dict[str, Json], state: State) -> Iterator[str]:
     """The first two lines in pieces: a state is never in memory as one text, and its size is known as it goes."""
     yield _json(header)
-    events = [_event_to_json(number, event) for number, event in state.kept.events]
+    events = [event_to_json(number, event) for number, event in state.kept.events]
     ended = None if state.ended is None else {"exitCode": state.ended.exit_code, "message": state.ended.message}
     yield f'\n{{"last":{state.kept.last},"ended":{_json(ended)},"events":{_json(events)},"frame":{{'
     for name, value in state.frame.items():
@@ -259,7 +259,7 @@ def _snapshot(content: bytes) -> Snapshot:
         body = json.loads(content)
         frame = frame_codec.decode(body["frame"])
         ended = None if body["ended"] is None else Ended(int(body["ended"]["exitCode"]), dict(body["ended"]["message"]))
-        kept = Kept(int(body["last"]), tuple(_event_from_json(event) for event in body["events"]))
+        kept = Kept(int(body["last"]), tuple(event_from_json(event) for event in body["events"]))
     except InvalidInput as error:
         if error.code == "frame.version":
             raise
@@ -273,7 +273,8 @@ def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _event_to_json(number: int, event: Event) -> dict[str, Json]:
+def event_to_json(number: int, event: Event) -> dict[str, Json]:
+    """A numbered event as JSON."""
     written: dict[str, Json] = {
         "number": number,
         "type": event.type.value,
@@ -291,7 +292,8 @@ def _event_to_json(number: int, event: Event) -> dict[str, Json]:
     return written
 
 
-def _event_from_json(written: Any) -> tuple[int, Event]:
+def event_from_json(written: Any) -> tuple[int, Event]:
+    """What `event_to_json` wrote. Raises ValueError, TypeError or KeyError for anything else."""
     return int(written["number"]), Event(
         EventType(written["type"]),
         datetime.fromisoformat(written["timestamp"]),

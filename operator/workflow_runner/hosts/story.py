@@ -1,4 +1,4 @@
-"""A run's events as lines of its pod's log: what `kubectl logs` tells about a run. Called by cli.execute.
+"""A run's events as lines of its process's log: what `kubectl logs` tells about a run. Called by cli.execute and cli.telling.
 
 At the level info stand the run's own events and the failed and repeated tasks, at debug every task.
 """
@@ -25,12 +25,12 @@ _BY_THE_WAY = frozenset(
 )
 
 
-def log_event(event: Event) -> None:
-    """One line, without data of the workflow other than an error's words."""
+def log_event(event: Event, execution_id: str = "") -> None:
+    """One line, without data of the workflow other than an error's words; with an id where there are other executions."""
     level = logging.DEBUG if event.type in _BY_THE_WAY else logging.INFO
     if not log.isEnabledFor(level):
         return
-    told = {"task": event.reference, "iteration": event.iteration, "reason": event.message}
+    told = {"execution": execution_id, "task": event.reference, "iteration": event.iteration, "reason": event.message}
     if event.error is not None:
         told |= {"reason": "", "error": str(event.error)}
     log.log(level, "%s", event.type.value.replace("_", " "), extra={name: value for name, value in told.items() if value})

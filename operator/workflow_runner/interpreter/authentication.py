@@ -14,7 +14,7 @@ from typing import cast
 from workflow_runner.dsl.model import Authentication, Task
 from workflow_runner.dsl.problems import AUTHORIZATION, CONFIGURATION, Problem, WorkflowFault
 from workflow_runner.dsl.read_authentication import URIS
-from workflow_runner.dsl.templates import Expression, Json, Literal, mentions
+from workflow_runner.dsl.templates import Expression, Json, Literal, Template, mentions
 from workflow_runner.expressions.evaluate import Defer, evaluate
 from workflow_runner.expressions.programs import program_for
 from workflow_runner.interpreter.dataflow import Scope
@@ -36,11 +36,16 @@ async def carried(policy: Authentication | None, data: Json, scope: Scope) -> di
         return None
     if policy.secret is not None:
         return {"scheme": policy.scheme, "secret": policy.secret}
+    return await sealed_members(policy.scheme, policy.members, data, scope)
+
+
+async def sealed_members(scheme: str, given: Mapping[str, Template], data: Json, scope: Scope) -> dict[str, Json]:
+    """The second form of `carried`, for whatever a call needs that secrets are in."""
     members: dict[str, Json] = {}
     sealed: dict[str, Json] = {}
     names: dict[str, Json] = {}
     needs_data = False
-    for name, template in policy.members.items():
+    for name, template in given.items():
         if isinstance(template, Expression) and mentions(template, "secrets"):
             variables, secrets = cast("list[Json]", [*template.variables]), cast("list[Json]", [*template.secrets])
             sealed[name] = {"source": template.source, "variables": variables, "secrets": secrets}
@@ -51,7 +56,7 @@ async def carried(policy: Authentication | None, data: Json, scope: Scope) -> di
         if isinstance(template, Literal) and isinstance(value, str) and name.startswith(URIS):
             value = expand(value, data)
         members[name] = value
-    found: dict[str, Json] = {"scheme": policy.scheme, "members": members}
+    found: dict[str, Json] = {"scheme": scheme, "members": members}
     if sealed:
         found |= {"sealed": sealed, "names": names, "data": data if needs_data else None}
     return found

@@ -61,8 +61,8 @@ class Event(Struct):
     """One step of a run's story.
 
     `reference` is the task's JSON pointer and `iteration` the pass of the enclosing loops, outermost
-    first ("4.0"); both are empty for events of the whole workflow. `progress` is the share of the
-    root tasks that are done, 0 to 100, and never falls. `output` is set on workflow_completed only (and on
+    first ("4.0"), `kind` what roles.role_of says of it; all are empty for events of the whole workflow. `progress` is the
+    share of the root tasks that are done, 0 to 100, and never falls. `output` is set on workflow_completed only (and on
     workflow_correlation_completed, where it is the values of the correlations by name),
     `error` on workflow_failed, task_failed and task_retried, `code` beside it when the document was refused or
     this project failed. Treat it as immutable (freezing it
@@ -79,6 +79,7 @@ class Event(Struct):
     error: Problem | None = None
     code: str = ""
     output: Json = None
+    kind: str = ""
 
     @property
     def status(self) -> str:

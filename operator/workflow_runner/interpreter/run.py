@@ -19,6 +19,7 @@ from workflow_runner.interpreter.elsewhere import Elsewhere
 from workflow_runner.interpreter.events import Event, EventType
 from workflow_runner.interpreter.frames import TaskFrame, WorkflowFrame
 from workflow_runner.interpreter.moments import descriptor
+from workflow_runner.interpreter.roles import role_of
 from workflow_runner.interpreter.sizes import Sizes
 
 
@@ -129,7 +130,17 @@ class Run:
     def _tell(self, type_: EventType, task: Task, frame: TaskFrame, error: Problem | None = None, message: str = "") -> None:
         effects = self.effects
         effects.report(
-            Event(type_, effects.now(), self.root.frame.progress, task.name, frame.reference, frame.iteration, message, error)
+            Event(
+                type_,
+                effects.now(),
+                self.root.frame.progress,
+                task.name,
+                frame.reference,
+                frame.iteration,
+                message,
+                error,
+                kind=role_of(task),
+            )
         )
 
     def workflow_completed(self, output: Json) -> None:

@@ -9,6 +9,7 @@ from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2
 from workflow_runner.reconcile.bounds import (
     MAX_DETAIL,
     MAX_ITERATION,
+    MAX_KIND,
     MAX_NAME,
     MAX_REFERENCE,
     MAX_TASK_DETAIL,
@@ -52,6 +53,8 @@ class TaskBook:
             entry = {"name": event.task_name[:MAX_NAME], "reference": event.task_reference[:MAX_REFERENCE], "status": status}
             if event.task_iteration:
                 entry["iteration"] = event.task_iteration[:MAX_ITERATION]
+            if event.task_kind:
+                entry["kind"] = event.task_kind[:MAX_KIND]
             if status != "Skipped":
                 entry["startTime"] = moment
             self._entries[key] = entry

@@ -1,7 +1,13 @@
-"""The callback client: reports one progress event to Stigmer. Called by relay.py, which decides what comes next.
+"""The callback client: reports progress to Stigmer. Called by relay.py, which decides what comes next.
 
-`ReportProgress` of `ai.stigmer.workflow.runner.v1.WorkflowRunnerCommandController`, with the API key as
-a Bearer token, over TLS unless a destination says otherwise. There is no way to switch verification off.
+Stigmer has two ways of taking progress, and a destination says which one it wants (`Destination.api`):
+
+    progress   `ReportProgress` of `ai.stigmer.workflow.runner.v1.WorkflowRunnerCommandController`: every event
+    status     `updateStatus` of `ai.stigmer.agentic.workflowexecution.v1.WorkflowExecutionCommandController`: the
+               whole run as of an event
+
+Either goes with the API key as a Bearer token, over TLS unless a destination says otherwise. There is no way to switch
+verification off.
 
     DeliveryFailed (Temporary)   not taken for now: unreachable, overloaded, out of time; try again
     DeliveryRefused              answered and not taken: this event will be refused again
@@ -16,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from typing import Literal, TypeAlias
 
 import grpc
 import grpc.aio
@@ -24,11 +31,22 @@ from pydantic import SecretStr
 
 from workflow_runner import telemetry
 from workflow_runner.errors import Temporary, WorkflowRunnerError
+from workflow_runner.proto.ai.stigmer.agentic.workflowexecution.v1.api_pb2 import WorkflowExecution, WorkflowExecutionStatus
+from workflow_runner.proto.ai.stigmer.agentic.workflowexecution.v1.command_pb2 import WorkflowExecutionUpdateStatusInput
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import ProgressAckResponse, WorkflowProgressEvent
 
 log = logging.getLogger(__name__)
 
-METHOD = "/ai.stigmer.workflow.runner.v1.WorkflowRunnerCommandController/ReportProgress"
+Api: TypeAlias = Literal["progress", "status"]
+Message: TypeAlias = WorkflowProgressEvent | WorkflowExecutionUpdateStatusInput
+Answer: TypeAlias = ProgressAckResponse | WorkflowExecution
+
+REPORT_PROGRESS = "/ai.stigmer.workflow.runner.v1.WorkflowRunnerCommandController/ReportProgress"
+UPDATE_STATUS = "/ai.stigmer.agentic.workflowexecution.v1.WorkflowExecutionCommandController/updateStatus"
+_METHODS: dict[Api, tuple[str, type[Answer]]] = {
+    "progress": (REPORT_PROGRESS, ProgressAckResponse),
+    "status": (UPDATE_STATUS, WorkflowExecution),
+}
 
 # gRPC servers take messages up to 4 MiB unless told otherwise; headroom for framing and metadata.
 LARGEST_EVENT_BYTES = 4 * 1024 * 1024 - 16 * 1024
@@ -100,13 +118,14 @@ class Destination(Struct, frozen=True):
     """Where events go, and as whom. Equal destinations share one client.
 
     `endpoint` is HOST:PORT. An empty key sends no `authorization`. `ca_pem` (PEM) replaces the system's
-    roots and goes with TLS only.
+    roots and goes with TLS only. `api` is how progress is told there.
     """
 
     endpoint: str
     api_key: SecretStr
     use_tls: bool = True
     ca_pem: bytes | None = None
+    api: Api = "progress"
 
 
 class Backoff(Struct, frozen=True):
@@ -140,33 +159,36 @@ class CallbackClient:
         self._deadline = deadline_seconds
         self._backoff = backoff
         telemetry.conceal(destination.api_key.get_secret_value())
-        self._channel = _open(destination)
-        self._report_progress: grpc.aio.UnaryUnaryMultiCallable[WorkflowProgressEvent, ProgressAckResponse] = (
-            self._channel.unary_unary(
-                METHOD,
-                request_serializer=WorkflowProgressEvent.SerializeToString,
-                response_deserializer=ProgressAckResponse.FromString,
-            )
+        self._channel = open_channel(destination)
+        method, answer = _METHODS[destination.api]
+        self._call: grpc.aio.UnaryUnaryMultiCallable[Message, Answer] = self._channel.unary_unary(
+            method,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=answer.FromString,
         )
 
-    async def report(self, event: WorkflowProgressEvent) -> None:
-        """Deliver one event, in up to `attempts` attempts with backoff and jitter between them.
+    async def report(self, event: WorkflowProgressEvent, state: WorkflowExecutionStatus | None = None) -> None:
+        """Deliver one event, in up to `attempts` attempts with backoff and jitter between them; where the destination
+        takes states, `state` instead: the run as of this event, or of a later one.
 
         Returns when Stigmer has taken it (or says that it has it already). Raises DeliveryFailed,
         DeliveryRefused or DestinationRefused.
         """
-        if (size := event.ByteSize()) > LARGEST_EVENT_BYTES:
+        message: Message = event
+        if self.destination.api == "status":
+            message = WorkflowExecutionUpdateStatusInput(execution_id=event.workflow_execution_id, status=state)
+        if (size := message.ByteSize()) > LARGEST_EVENT_BYTES:
             raise DeliveryRefused(
-                f"event {event.sequence_number} ({event.event_type}) has {size} bytes, above {LARGEST_EVENT_BYTES}",
+                f"{self._told(event)} has {size} bytes, above {LARGEST_EVENT_BYTES}",
                 status="RESOURCE_EXHAUSTED",
                 code="stigmer.event-too-large",
             )
         for attempt in range(1, self._attempts + 1):
-            answer = await self._attempt(event)
-            if isinstance(answer, ProgressAckResponse):
-                if answer.success:
-                    return
+            answer = await self._attempt(message)
+            if isinstance(answer, ProgressAckResponse) and not answer.success:
                 raise self._refused(event, answer.message)
+            if not isinstance(answer, grpc.aio.AioRpcError):
+                return
             if answer.code() is grpc.StatusCode.ALREADY_EXISTS:
                 return
             if attempt == self._attempts or answer.code() not in _RETRYABLE:
@@ -178,31 +200,18 @@ class CallbackClient:
         """Close the connection; calls under way are cancelled."""
         await self._channel.close()
 
-    async def _attempt(self, event: WorkflowProgressEvent) -> ProgressAckResponse | grpc.aio.AioRpcError:
+    async def _attempt(self, message: Message) -> Answer | grpc.aio.AioRpcError:
         """One call, and what came of it without the key. An error is returned and not raised, so that nothing raised
         later carries the original, whose frames hold the metadata, as its context."""
         try:
-            answer = await self._report_progress(event, timeout=self._deadline, metadata=_metadata(self.destination.api_key))
+            answer = await self._call(message, timeout=self._deadline, metadata=metadata_of(self.destination))
         except grpc.aio.AioRpcError as error:
-            return self._clean(error)
+            return without_key(error, self.destination)
         except Exception as error:  # noqa: BLE001 - such as a key that no header can hold: this destination's trouble only
-            kind = type(error).__name__
-        else:
-            return ProgressAckResponse(success=answer.success, message=self._without_key(answer.message))
-        empty = grpc.aio.Metadata()
-        return grpc.aio.AioRpcError(grpc.StatusCode.UNAUTHENTICATED, empty, empty, f"the call cannot be made: {kind}", "")
-
-    def _clean(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
-        """The error without the server's metadata, and without the key should the server have quoted it."""
-        empty = grpc.aio.Metadata()
-        return grpc.aio.AioRpcError(
-            error.code(), empty, empty, self._without_key(error.details()), self._without_key(error.debug_error_string())
-        )
-
-    def _without_key(self, text: str | None) -> str:
-        key = self.destination.api_key.get_secret_value()
-        text = text or ""
-        return telemetry.redact(text.replace(key, telemetry.REDACTED) if key else text)
+            return cannot_be_made(error)
+        if isinstance(answer, ProgressAckResponse):
+            return ProgressAckResponse(success=answer.success, message=redacted(answer.message, self.destination))
+        return answer
 
     def _refused(self, event: WorkflowProgressEvent, message: str) -> DeliveryRefused:
         said = message[:MOST_DETAIL] or "it gave no reason"
@@ -220,19 +229,42 @@ class CallbackClient:
         return DeliveryRefused(f"{self._told(event)} was refused: {said}", status=status.name)
 
     def _told(self, event: WorkflowProgressEvent) -> str:
-        return f"event {event.sequence_number} ({event.event_type}) for {self.destination.endpoint}"
+        what = f"event {event.sequence_number} ({event.event_type})"
+        return f"{what if self.destination.api == 'progress' else f'the state as of {what}'} for {self.destination.endpoint}"
 
 
-def _open(destination: Destination) -> grpc.aio.Channel:
+def open_channel(destination: Destination) -> grpc.aio.Channel:
+    """A connection to a destination, made at its first call."""
     if not destination.use_tls:
         return grpc.aio.insecure_channel(destination.endpoint, options=_OPTIONS)
     credentials = grpc.ssl_channel_credentials(root_certificates=destination.ca_pem)
     return grpc.aio.secure_channel(destination.endpoint, credentials, options=_OPTIONS)
 
 
-def _metadata(key: SecretStr) -> tuple[tuple[str, str], ...]:
-    value = key.get_secret_value()
+def metadata_of(destination: Destination) -> tuple[tuple[str, str], ...]:
+    """What goes with every call: the key."""
+    value = destination.api_key.get_secret_value()
     return (("authorization", f"Bearer {value}"),) if value else ()
+
+
+def without_key(error: grpc.aio.AioRpcError, destination: Destination) -> grpc.aio.AioRpcError:
+    """The error without the server's metadata, and without the key should the server have quoted it."""
+    empty = grpc.aio.Metadata()
+    details, debug = redacted(error.details(), destination), redacted(error.debug_error_string(), destination)
+    return grpc.aio.AioRpcError(error.code(), empty, empty, details, debug)
+
+
+def cannot_be_made(error: Exception) -> grpc.aio.AioRpcError:
+    """What stands for a call that our own side refuses, such as one with a key that no header can hold."""
+    empty, text = grpc.aio.Metadata(), f"the call cannot be made: {type(error).__name__}"
+    return grpc.aio.AioRpcError(grpc.StatusCode.UNAUTHENTICATED, empty, empty, text, "")
+
+
+def redacted(text: str | None, destination: Destination) -> str:
+    """A text of the server without the key."""
+    key = destination.api_key.get_secret_value()
+    text = text or ""
+    return telemetry.redact(text.replace(key, telemetry.REDACTED) if key else text)
 
 
 def _tls_hint(error: grpc.aio.AioRpcError, destination: Destination) -> str | None:

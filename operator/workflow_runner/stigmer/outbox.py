@@ -3,6 +3,9 @@
 Over the bound the oldest events that later ones make superfluous go first: a task that has started,
 completed, was skipped or tried again. What a receiver must not miss stays: the phases of the workflow and
 failed tasks.
+
+For a receiver that takes whole states (`newest_only`) every event makes the ones before it superfluous: the newest is
+owed, and nothing else but what is on its way.
 """
 
 from __future__ import annotations
@@ -22,11 +25,12 @@ FAILED_BOUND_FACTOR = 10
 class Outbox:
     """Events above `delivered`, by ascending sequence number; the first may be on its way (`hold`)."""
 
-    def __init__(self, *, delivered: int, most: int) -> None:
+    def __init__(self, *, delivered: int, most: int, newest_only: bool = False) -> None:
         self.delivered = delivered
         """Everything up to here is delivered, coalesced away or given up: nothing is owed."""
         self.coalesced = 0
-        """How many events were dropped for room."""
+        """How many events were dropped for room; where the newest only is owed, none is."""
+        self.newest_only = newest_only
         self._most = most
         self._events: list[WorkflowProgressEvent] = []
         self._superseded: deque[int] = deque()
@@ -51,6 +55,9 @@ class Outbox:
             return False
         self._events.insert(place, event)
         self._highest = max(self._highest, number)
+        if self.newest_only:
+            del self._events[1 if self._held else 0 : -1]
+            return self._events[-1] is event
         if event.event_type in SUPERSEDED:
             self._superseded.append(number)
         elif event.event_type == "task_failed":
@@ -61,6 +68,8 @@ class Outbox:
 
     def hold(self) -> WorkflowProgressEvent:
         """The next event, which stays until `done` or `release`. IndexError when there is none."""
+        if self.newest_only:
+            del self._events[:-1]
         event = self._events[0]
         self._held = event.sequence_number
         return event
@@ -74,6 +83,12 @@ class Outbox:
         self.delivered = max(self.delivered, self._held)
         self._held = 0
         del self._events[0]
+        self._settle()
+
+    def give_up(self, number: int) -> None:
+        """The event of this number, released before, is never taken: it is not owed any longer."""
+        self.delivered = max(self.delivered, number)
+        del self._events[: self._place(number + 1)]
         self._settle()
 
     def skip_to(self, delivered: int) -> None:

@@ -4,8 +4,12 @@ The controller tracks executions and offers their events, already numbered towar
 through `changed` when the watermark or the last error of one moved, and status keeps them.
 
 Executions of one destination share a client and a lane. In a lane each execution has one event on its way
-at most, and they take turns. A lane that fails is down: one execution at a time tries it, with growing
-pauses, so an unreachable Stigmer is asked once and not once an execution. Lanes know nothing of each other.
+at most, and they take turns. A lane that fails is down, as a circuit breaker is open: one execution at a time tries it,
+with growing pauses, so an unreachable Stigmer is asked once and not once an execution; the first answer closes it. Lanes
+know nothing of each other.
+
+A destination takes events, or states (`Destination.api`). For the latter an event is the occasion only: what is sent is the
+whole run as it is at that moment, and the outbox keeps no event but the newest. All else is the same.
 
     failed for now            kept, and tried again for as long as the execution is tracked
     the key or address refused the same, more slowly: somebody will mend the Secret or the runner
@@ -22,6 +26,7 @@ from collections.abc import Callable
 
 from msgspec import Struct, field
 
+from workflow_runner.proto.ai.stigmer.agentic.workflowexecution.v1.api_pb2 import WorkflowExecutionStatus
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
 from workflow_runner.stigmer.client import (
     Backoff,
@@ -65,12 +70,15 @@ class Stand(Struct, frozen=True):
 
 Reported = Callable[[str, str, float | None], None]
 """(endpoint, delivered | failed | refused | left-out | coalesced, seconds of a call or None where none was made)"""
+State = Callable[[], WorkflowExecutionStatus]
+"""A run as it stands now; it has seen every event that was offered (status.status_of makes it)."""
 
 
 class _Execution(Struct, eq=False):
     key: str
     lane: _Lane
     outbox: Outbox
+    state: State | None
     failures: int = 0
     """Rounds that failed since the last event got across."""
     refusals: int = 0
@@ -134,27 +142,40 @@ class Relay:
         self._ended = asyncio.Event()
         self.reported: Reported = lambda endpoint, result, seconds: None
         """Told of every call, and of every event that is given up."""
+        self.refused: Callable[[Destination], None] = lambda destination: None
+        """Told when a destination refuses everything: its key may have been replaced."""
 
     def stands(self) -> list[Stand]:
         """How each destination stands that has executions."""
         return [_stand(lane) for lane in self._lanes.values() if lane.executions]
 
-    def track(self, key: str, destination: Destination, delivered_sequence: int) -> None:
+    def track(self, key: str, destination: Destination, delivered_sequence: int, state: State | None = None) -> None:
         """Begin to relay an execution, everything above `delivered_sequence`; or, for one that is tracked,
-        take over a new destination (a key that was changed) or a higher watermark, and keep what waits."""
+        take over a new destination (a key that was changed) or a higher watermark, and keep what waits. A destination
+        that takes states needs `state`."""
         execution = self._executions.get(key)
         if execution is None:
-            execution = _Execution(key, self._lane(destination), Outbox(delivered=delivered_sequence, most=self._most_pending))
-            self._executions[key] = execution
+            newest_only = destination.api == "status"
+            outbox = Outbox(delivered=delivered_sequence, most=self._most_pending, newest_only=newest_only)
+            self._executions[key] = execution = _Execution(key, self._lane(destination), outbox, state)
             execution.lane.executions.add(execution)
             return
         execution.outbox.skip_to(delivered_sequence)
+        execution.state = state or execution.state
         if execution.lane.destination != destination:
+            execution.outbox.newest_only = destination.api == "status"
             self._leave(execution)
             execution.lane = self._lane(destination)
             execution.lane.executions.add(execution)
             execution.failures = execution.refusals = 0
             self._ready(execution)
+
+    def redirect(self, old: Destination, new: Destination) -> None:
+        """Take every execution of one destination to another: the same with its new key."""
+        lane = self._lanes.get(old)
+        if lane is not None and new != old:
+            for execution in list(lane.executions):
+                self.track(execution.key, new, 0)
 
     def offer(self, key: str, event: WorkflowProgressEvent) -> bool:
         """Take in an event, numbered towards Stigmer. False when the execution is not tracked, or the number is
@@ -294,10 +315,11 @@ class Relay:
     async def _send(self, lane: _Lane, client: CallbackClient, execution: _Execution) -> None:
         """One event, one round of attempts, and what follows from it."""
         event, begun = execution.outbox.hold(), time.monotonic()
+        state = execution.state() if lane.destination.api == "status" and execution.state is not None else None
         error: DeliveryFailed | DeliveryRefused | None = None
         answered = False
         try:
-            await client.report(event)
+            await client.report(event, state)
             answered = True
         except (DeliveryFailed, DeliveryRefused) as caught:
             error = caught
@@ -313,6 +335,8 @@ class Relay:
                 self._advance(lane)
         if isinstance(error, (DeliveryFailed, DestinationRefused)):
             self._lane_failed(lane, error, was_probe)
+            if isinstance(error, DestinationRefused):
+                self.refused(lane.destination)
             result = "failed"
         else:
             self._lane_answered(lane)
@@ -350,8 +374,7 @@ class Relay:
             self._tell(execution, str(error))
             self._later(execution, self._retry.seconds(execution.refusals))
             return
-        execution.outbox.hold()
-        execution.outbox.done()
+        execution.outbox.give_up(event.sequence_number)
         execution.left_out = f"left out after {execution.refusals} refusals: {error}"[:MOST_ERROR]
         execution.refusals = 0
         execution.leaving_out = True

@@ -4,72 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from msgspec import field
-from tests.integration.stigmer.conftest import KEY, QUICK, event, plain
+from tests.integration.stigmer.conftest import DEADLINE, KEY, Running, event, plain
 from tests.servers.stigmer import Behaviour, StigmerServer
 
-from workflow_runner.stigmer.client import Backoff, CallbackClient, Destination
+from workflow_runner.stigmer.client import Backoff
 from workflow_runner.stigmer.relay import Relay
-
-DEADLINE = 5.0
-"""Of one call; what happens within it did not wait for a hanging one."""
-
-
-class Running:
-    """A relay whose `run` is under way, with retries short enough for a test, and what it said and opened."""
-
-    def __init__(self, *, retry: Backoff = Backoff(first=0.05, most=0.2), **options: int) -> None:  # noqa: B008 - immutable
-        self.changed: list[str] = []
-        self.clients: list[CallbackClient] = []
-        self.closed: list[Destination] = []
-        self._waker = asyncio.Event()
-        self.relay = Relay(
-            connect=self._connect,
-            changed=self._on_changed,
-            retry=retry,
-            retry_refused_destination=Backoff(first=0.1, most=0.3),
-            idle_seconds=0.1,
-            **options,
-        )
-        self._task = asyncio.create_task(self.relay.run())
-
-    async def until(self, holds: Callable[[], bool], seconds: float = 20.0) -> None:
-        """Wait until something holds that changes when the relay calls `changed` or closes a client."""
-        async with asyncio.timeout(seconds):
-            while not holds():
-                self._waker.clear()
-                await self._waker.wait()
-
-    async def close(self) -> None:
-        await self.relay.close()
-        await self._task
-
-    def _on_changed(self, key: str) -> None:
-        self.changed.append(key)
-        self._waker.set()
-
-    def _connect(self, destination: Destination) -> CallbackClient:
-        relay = self
-
-        class Client(CallbackClient):
-            async def close(self) -> None:
-                await super().close()
-                relay.closed.append(self.destination)
-                relay._waker.set()
-
-        client = Client(destination, deadline_seconds=DEADLINE, backoff=QUICK)
-        self.clients.append(client)
-        return client
-
-
-@pytest.fixture
-async def running() -> AsyncIterator[Running]:
-    running = Running()
-    yield running
-    await running.close()
 
 
 @pytest.fixture

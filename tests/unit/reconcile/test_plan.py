@@ -355,5 +355,5 @@ class TestStatus:
     def test_a_runner_with_stigmer_is_remembered_with_its_address(self, observed: Builder) -> None:
         spec = WorkflowRunnerSpec(stigmer=Stigmer(endpoint="stigmer:443"))
         status = written(plan(observed(runner=replace(observed.runner, spec=spec))))
-        assert status["runner"]["stigmer"] == {"endpoint": "stigmer:443", "useTLS": True}
+        assert status["runner"]["stigmer"] == {"endpoint": "stigmer:443", "useTLS": True, "api": "progress"}
         assert status["callback"]["deliveredSequence"] == 0

@@ -97,6 +97,52 @@ def test_a_higher_watermark_from_elsewhere_drops_what_it_covers() -> None:
     assert (outbox.delivered, drain(outbox)) == (3, [4, 5])
 
 
+def test_where_the_newest_only_is_owed_it_takes_the_place_of_all_that_wait_and_of_none_that_is_on_its_way() -> None:
+    outbox = Outbox(delivered=0, most=1000, newest_only=True)
+    assert all(outbox.offer(event(number)) for number in (1, 2, 5))
+    assert not outbox.offer(event(4))
+    assert (len(outbox), outbox.hold().sequence_number) == (1, 5)
+    assert outbox.offer(event(6, "workflow_completed"))
+    assert not outbox.offer(event(5))
+    outbox.release()
+    # What did not get across is not tried again: there is a newer one.
+    assert outbox.hold().sequence_number == 6
+    outbox.done()
+    assert (len(outbox), outbox.delivered, outbox.coalesced) == (0, 6, 0)
+
+
+def test_giving_one_up_keeps_the_newer_ones() -> None:
+    outbox = Outbox(delivered=0, most=1000, newest_only=True)
+    outbox.offer(event(1))
+    outbox.hold()
+    outbox.offer(event(2, "workflow_completed"))
+    outbox.release()
+    outbox.give_up(1)
+    assert (outbox.delivered, drain(outbox)) == (1, [2])
+
+
+@given(numbers=st.lists(st.integers(min_value=1, max_value=50), max_size=60), deliver=st.lists(st.integers(0, 2), max_size=60))
+def test_the_newest_is_delivered_last_whatever_happens_and_order_never_goes_back(
+    numbers: list[int], deliver: list[int]
+) -> None:
+    outbox = Outbox(delivered=0, most=1, newest_only=True)
+    left: list[int] = []
+    for place, number in enumerate(numbers):
+        outbox.offer(event(number))
+        what = deliver[place] if place < len(deliver) else 0
+        if what and len(outbox):
+            held = outbox.hold().sequence_number
+            if what == 1:
+                left.append(held)
+                outbox.done()
+            else:
+                outbox.release()
+        assert len(outbox) <= 2
+    left += drain(outbox)
+    assert left == sorted(set(left))
+    assert left[-1:] == ([max(numbers)] if numbers else [])
+
+
 @given(
     kinds=st.lists(st.sampled_from(KINDS), max_size=200),
     most=st.integers(min_value=1, max_value=20),

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from workflow_runner.dsl.model import (
+    ActivityCallTask,
+    AgentCallTask,
     DoTask,
     EmitTask,
     ForkTask,
@@ -27,6 +29,8 @@ from workflow_runner.dsl.model import (
     WorkflowRunTask,
 )
 from workflow_runner.interpreter.engine import Runner
+from workflow_runner.interpreter.tasks.call_activity import run_call_activity
+from workflow_runner.interpreter.tasks.call_agent import run_call_agent
 from workflow_runner.interpreter.tasks.call_function import run_call_function
 from workflow_runner.interpreter.tasks.call_grpc import run_call_grpc
 from workflow_runner.interpreter.tasks.call_http import run_call_http
@@ -45,6 +49,8 @@ from workflow_runner.interpreter.tasks.try_catch import run_try
 from workflow_runner.interpreter.tasks.wait import run_wait
 
 RUNNERS: Mapping[type[Task], Runner] = {
+    ActivityCallTask: run_call_activity,
+    AgentCallTask: run_call_agent,
     DoTask: run_do,
     EmitTask: run_emit,
     ForkTask: run_fork,

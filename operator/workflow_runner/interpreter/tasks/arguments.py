@@ -1,10 +1,12 @@
-"""The arguments of calls, evaluated over a task's input; `call_http`, `call_openapi` and `call_grpc` use it."""
+"""The arguments of calls, evaluated over a task's input; the modules `call_…` use it."""
 
 from __future__ import annotations
 
 from workflow_runner.dsl.problems import EXPRESSION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json, Literal, Template
 from workflow_runner.interpreter.dataflow import Scope
+from workflow_runner.interpreter.engine import Engine
+from workflow_runner.interpreter.frames import TaskFrame
 from workflow_runner.interpreter.uris import expand
 
 
@@ -30,6 +32,13 @@ async def text(what: str, template: Template, data: Json, scope: Scope) -> str:
     if not isinstance(value, str):
         raise wrong(f"`{what}` must be a string, and its expression gave another kind of value")
     return value
+
+
+def seconds_left(engine: Engine, frame: TaskFrame) -> dict[str, Json]:
+    """`seconds` until the task's time limit, where it has one: so that the other side hears of it."""
+    if frame.deadline is None:
+        return {}
+    return {"seconds": (frame.deadline - engine.run.effects.clock()).total_seconds()}
 
 
 def wrong(detail: str) -> WorkflowFault:

@@ -84,7 +84,7 @@ class ResumeExecutionRequest(_message.Message):
     def __init__(self, execution_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class WorkflowProgressEvent(_message.Message):
-    __slots__ = ("workflow_execution_id", "event_type", "workflow_name", "task_name", "status", "message", "timestamp_ms", "task_reference", "error", "sequence_number", "task_progress", "output", "attempt", "task_iteration")
+    __slots__ = ("workflow_execution_id", "event_type", "workflow_name", "task_name", "status", "message", "timestamp_ms", "task_reference", "error", "sequence_number", "task_progress", "output", "attempt", "task_iteration", "task_kind")
     WORKFLOW_EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,7 @@ class WorkflowProgressEvent(_message.Message):
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     TASK_ITERATION_FIELD_NUMBER: _ClassVar[int]
+    TASK_KIND_FIELD_NUMBER: _ClassVar[int]
     workflow_execution_id: str
     event_type: str
     workflow_name: str
@@ -113,7 +114,8 @@ class WorkflowProgressEvent(_message.Message):
     output: _struct_pb2.Value
     attempt: int
     task_iteration: str
-    def __init__(self, workflow_execution_id: _Optional[str] = ..., event_type: _Optional[str] = ..., workflow_name: _Optional[str] = ..., task_name: _Optional[str] = ..., status: _Optional[str] = ..., message: _Optional[str] = ..., timestamp_ms: _Optional[int] = ..., task_reference: _Optional[str] = ..., error: _Optional[_Union[ErrorDetails, _Mapping]] = ..., sequence_number: _Optional[int] = ..., task_progress: _Optional[int] = ..., output: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., attempt: _Optional[int] = ..., task_iteration: _Optional[str] = ...) -> None: ...
+    task_kind: str
+    def __init__(self, workflow_execution_id: _Optional[str] = ..., event_type: _Optional[str] = ..., workflow_name: _Optional[str] = ..., task_name: _Optional[str] = ..., status: _Optional[str] = ..., message: _Optional[str] = ..., timestamp_ms: _Optional[int] = ..., task_reference: _Optional[str] = ..., error: _Optional[_Union[ErrorDetails, _Mapping]] = ..., sequence_number: _Optional[int] = ..., task_progress: _Optional[int] = ..., output: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., attempt: _Optional[int] = ..., task_iteration: _Optional[str] = ..., task_kind: _Optional[str] = ...) -> None: ...
 
 class ErrorDetails(_message.Message):
     __slots__ = ("code", "message", "type", "status", "instance", "detail")

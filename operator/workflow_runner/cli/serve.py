@@ -1,0 +1,152 @@
+"""`workflow-runner serve`: a runner's gRPC service; whatever it accepts runs in this process.
+
+Configured by environment variables (docs/serve.md) and a few options. Without keys or client certificates it listens on
+loopback only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+from cyclopts import Parameter
+from msgspec import Struct
+
+from workflow_runner import __version__, telemetry
+from workflow_runner.calls.addresses import AddressRules
+from workflow_runner.cli.addresses import address_rules
+from workflow_runner.cli.eventing import EventOptions, event_options, open_events
+from workflow_runner.cli.host import host_options
+from workflow_runner.cli.telling import telling
+from workflow_runner.errors import InvalidInput
+from workflow_runner.hosts.documents import Documents
+from workflow_runner.hosts.execution_store import ExecutionStore
+from workflow_runner.hosts.local_execution import Environment
+from workflow_runner.hosts.local_executions import Bounds, LocalExecutions
+from workflow_runner.server.authentication import Authenticate, StaticKeys, anybody
+from workflow_runner.server.calls import CallInterceptor
+from workflow_runner.server.executions import execution_services
+from workflow_runner.server.grpc_server import Certificates, GrpcServer
+from workflow_runner.server.health import serve_health
+from workflow_runner.settings import ServeSettings, serve_settings
+
+LAST_CALLS_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+def serve(
+    *,
+    listen: Annotated[str | None, Parameter(help="HOST:PORT of the service; else GRPC_PORT, on loopback.")] = None,
+    state_folder: Annotated[
+        Path | None, Parameter(help="Where runs are kept, so that they go on after a restart; else they end with the process.")
+    ] = None,
+    allow_address: Annotated[
+        tuple[str, ...],
+        Parameter(help="Calls go nowhere else: a host, *.DOMAIN, address, network or *.", negative="", show_default=False),
+    ] = (),
+    deny_address: Annotated[
+        tuple[str, ...], Parameter(help="Calls do not go there; the same entries.", negative="", show_default=False)
+    ] = (),
+) -> int:
+    """Serve WorkflowExecutionService: take workflows by gRPC and run them here.
+
+    Stops with SIGTERM or Ctrl-C: with --state-folder what was accepted goes on in the next process, else it has some seconds
+    to end.
+    """
+    settings = serve_settings(os.environ)
+    telemetry.configure_logging(settings.log_level, json=not sys.stderr.isatty())
+    state_folder = state_folder or settings.state_folder
+    authenticate: Authenticate = anybody if settings.api_keys is None else StaticKeys(settings.api_keys)
+    certificates = _certificates(settings)
+    guarded = authenticate is not anybody or (certificates is not None and certificates.client_ca is not None)
+    address = _address(settings, listen, guarded=guarded)
+    parts = _Parts(
+        address,
+        CallInterceptor(authenticate),
+        certificates,
+        None if state_folder is None else ExecutionStore(state_folder),
+        address_rules(allow_address, deny_address),
+        event_options(),
+    )
+    asyncio.run(_serve(settings, parts))
+    return 0
+
+
+class _Parts(Struct, frozen=True):
+    address: str
+    interceptor: CallInterceptor
+    certificates: Certificates | None
+    store: ExecutionStore | None
+    addresses: AddressRules | None
+    events: EventOptions
+
+
+def _address(settings: ServeSettings, listen: str | None, *, guarded: bool) -> str:
+    """Where to listen; raises InvalidInput where strangers would reach a service that asks nobody who they are."""
+    open_to_all = guarded or settings.unguarded
+    if listen is None:
+        return f"[::]:{settings.grpc_port}" if open_to_all else f"127.0.0.1:{settings.grpc_port}"
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not (open_to_all or loopback):
+        raise InvalidInput(
+            f"{listen} can be reached from elsewhere, and nobody who calls is asked who they are",
+            code="settings.unguarded",
+            hint="set WORKFLOW_RUNNER_API_KEYS or WORKFLOW_RUNNER_TLS_CLIENT_CA, or WORKFLOW_RUNNER_AUTHENTICATION=none",
+        )
+    return listen
+
+
+def _certificates(settings: ServeSettings) -> Certificates | None:
+    if settings.certificate is None or settings.certificate_key is None:
+        return None
+    return Certificates(settings.certificate, settings.certificate_key, settings.client_ca)
+
+
+async def _serve(settings: ServeSettings, parts: _Parts) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        eventing = await stack.enter_async_context(open_events(parts.events))
+        executions = LocalExecutions(
+            Documents(),
+            Environment(eventing.bus, host_options(), parts.addresses),
+            store=parts.store,
+            bounds=Bounds(live=settings.most_executions),
+        )
+        await stack.enter_async_context(telling(executions, eventing, settings.stigmer))
+        services = execution_services(
+            executions, address=lambda: settings.public_address or _own_address(parts.address, server.port)
+        )
+        server = GrpcServer(services, parts.interceptor, certificates=parts.certificates)
+        # Before the first call: an id that an earlier process accepted is known.
+        gone_on = await executions.go_on()
+        await server.start(parts.address)
+        ready = {"grpc": lambda: None if server.serving else "the service is stopping"}
+        health = await serve_health(settings.health_port, ready=ready)
+        stack.push_async_callback(health.close)
+        kept = "their state is kept" if parts.store is not None else "they end with this process: there is no state folder"
+        log.info("serving", version=__version__, address=parts.address, port=server.port, gone_on=gone_on, runs=kept)
+        await stop.wait()
+        log.info("stopping", running=executions.live)
+        await server.drain()
+        await executions.close(settings.stop_seconds)
+        await server.stop(LAST_CALLS_SECONDS)
+
+
+def _own_address(address: str, port: int) -> str:
+    host = address.rpartition(":")[0]
+    return f"{socket.gethostname() if host in ('[::]', '0.0.0.0') else host}:{port}"  # noqa: S104 - compared, not bound

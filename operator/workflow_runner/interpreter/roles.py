@@ -1,0 +1,33 @@
+"""What a task is to somebody who follows a run: its kind, or something that is told apart within it. Called by run.py."""
+
+from __future__ import annotations
+
+import re
+
+from workflow_runner.dsl.model import Task
+from workflow_runner.dsl.templates import Json
+
+AGENT, APPROVAL = "agent", "approval"
+
+_APPROVAL = re.compile(r"(?i)(^|[^a-z])approv(al|als|e|ed)([^a-z]|$)")
+
+
+def role_of(task: Task) -> str:
+    """`agent` for a call of an agent, `approval` for a task that listens for one (an event whose `type` or `id` has the
+    word), else the task's kind."""
+    kind = task.kind
+    if kind == "call":
+        return AGENT if task.definition.get("call") == AGENT else kind
+    if kind == "listen":
+        return APPROVAL if _awaits_approval(task.definition.get("listen")) else kind
+    return kind
+
+
+def _awaits_approval(listen: Json) -> bool:
+    to = listen.get("to") if isinstance(listen, dict) else None
+    if not isinstance(to, dict):
+        return False
+    filters = [to.get("one"), *(item for mode in ("any", "all") if isinstance(items := to.get(mode), list) for item in items)]
+    wanted = [item.get("with") for item in filters if isinstance(item, dict)]
+    words = [item.get(name) for item in wanted if isinstance(item, dict) for name in ("type", "id")]
+    return any(isinstance(word, str) and _APPROVAL.search(word) is not None for word in words)

@@ -1,0 +1,33 @@
+"""A document as YAML text that every reader understands alike: whatever may be taken for something else is in quotes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from workflow_runner.dsl.templates import Json
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:[-./][A-Za-z0-9_]+)*")
+_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+
+
+def to_yaml(document: Json) -> str:
+    """The text; members stay in their order."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Texts in double quotes unless they are plain words; no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    is_word = _PLAIN.fullmatch(value) is not None and value.lower() not in _WORDS
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if is_word else '"')
+
+
+_Dumper.add_representer(str, _text)
