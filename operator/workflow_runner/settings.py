@@ -147,6 +147,10 @@ class PodSettings(Struct, frozen=True):
     allow_addresses: tuple[str, ...] = ()
     deny_addresses: tuple[str, ...] = ()
     """Entries of `calls.addresses.AddressRules`."""
+    stigmer_values: dict[str, str] = {}
+    """The plain values of the environment that the workflow has in Stigmer."""
+    stigmer_secrets: tuple[str, ...] = ()
+    """The names of the secret ones, which the sink knows; empty: it need not be asked."""
 
 
 class EventSettings(Struct, frozen=True):
@@ -276,6 +280,8 @@ def pod_settings(environment: Mapping[str, str]) -> PodSettings:
         timeout=_seconds(environment, "WORKFLOW_RUNNER_TIMEOUT_SECONDS"),
         secrets_folder=_folder(environment, "WORKFLOW_RUNNER_SECRETS_FOLDER"),
         snapshot_folder=_folder(environment, "WORKFLOW_RUNNER_SNAPSHOT_FOLDER"),
+        stigmer_values=_object(environment, "WORKFLOW_RUNNER_STIGMER_VALUES") or {},
+        stigmer_secrets=_entries(environment, "WORKFLOW_RUNNER_STIGMER_SECRETS"),
         allow_addresses=_entries(environment, ALLOW_ADDRESSES),
         deny_addresses=_entries(environment, DENY_ADDRESSES),
     )

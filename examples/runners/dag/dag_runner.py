@@ -339,6 +339,8 @@ class Run:
 
     def tell(self, event_type: str, status: str, task: Task | None = None, **more: Any) -> None:
         """Add an event under the next number. There is none after the terminal one."""
+        if self.ended:
+            return
         output, message = more.pop("output", None), more.pop("message", "") or event_type.replace("_", " ")
         event = Event(
             workflow_execution_id=self.id,
@@ -424,7 +426,7 @@ class Runs:
         for run in self._runs.values():
             if not run.ended:
                 run.cancel("the runner stops")
-        await asyncio.gather(*(run.work for run in self._runs.values() if run.work is not None))
+        await asyncio.gather(*(run.work for run in self._runs.values() if run.work is not None), return_exceptions=True)
 
 
 # ------------------------------------------------------------------ services

@@ -5,7 +5,7 @@ Arguments, from interpreter/tasks/run_process.py: `process` (shell, script), `co
 (strings), `stdin` (a string; absent or null: nothing) and `await`. The answer is `{code, stdout, stderr}`, and null where
 nobody waits.
 
-A process sees of the runner's environment only what is in INHERITED. It may take ProcessRules.seconds and write
+A process sees of the runner's environment only what is in INHERITED, and what ProcessRules.environment adds. It may take ProcessRules.seconds and write
 LARGEST_OUTPUT bytes. When it has ended, has done too much of either, or its task is cancelled, whatever is left of its
 group is killed: SIGTERM first, SIGKILL after TERM_SECONDS. Errors never repeat what was run or what it wrote.
 """
@@ -59,11 +59,21 @@ _JAVASCRIPT_VARIABLES = "Object.assign(globalThis, JSON.parse(require('node:fs')
 
 
 class ProcessRules(Struct, frozen=True):
-    """What a host permits: whether there are processes at all, how long one may take, and how many run at the same time."""
+    """What a host permits: whether there are processes at all, how long one may take, and how many run at the same time.
+
+    `environment` is what a host adds to the environment of every process; what a task declares stands above it. Hosts that
+    share `places` share the number, whatever `at_once` is.
+    """
 
     allowed: bool = True
     seconds: float = SECONDS
     at_once: int = MOST_AT_ONCE
+    environment: Mapping[str, str] = field(default_factory=dict)
+    places: asyncio.Semaphore | None = None
+
+    def __repr__(self) -> str:
+        """Without the environment, which may have secrets."""
+        return f"ProcessRules(allowed={self.allowed!r}, seconds={self.seconds!r}, at_once={self.at_once!r})"
 
 
 class Processes:
@@ -76,7 +86,7 @@ class Processes:
     ) -> None:
         self._rules = rules
         self._source = source
-        self._places = asyncio.Semaphore(rules.at_once)
+        self._places = rules.places or asyncio.Semaphore(rules.at_once)
         self._detached: set[asyncio.Task[None]] = set()
 
     async def call(self, arguments: Mapping[str, Json], *, resource_authentication: Mapping[str, Json] | None = None) -> Json:
@@ -92,6 +102,8 @@ class Processes:
         if "source" in given:
             text = await self._source(given["source"], resource_authentication)
             given = {**given, "code": text.decode(errors="replace")}
+        if self._rules.environment:
+            given = {**given, "environment": {**self._rules.environment, **given["environment"]}}
         stdin = None if given.get("stdin") is None else given["stdin"].encode(errors="surrogatepass")
         if stdin is not None and len(stdin) > LARGEST_INPUT:
             raise _fault(VALIDATION, f"the standard input of {what} has more than {LARGEST_INPUT:,} bytes")

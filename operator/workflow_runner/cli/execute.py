@@ -122,11 +122,27 @@ async def _run(
     options: HostOptions,
     events: EventOptions,
 ) -> int:
+    if settings.stigmer_values or settings.stigmer_secrets:
+        try:
+            secrets = {**await _stigmer_environment(settings), **secrets}
+        except InvalidInput as error:
+            _leave_message(settings, {"phase": "Failed", "error": _problem(error)})
+            return _refused(error)
     async with open_events(events) as eventing:
         pod = _Pod(settings, payload, secrets, snapshots, snapshot, addresses, options, eventing)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, pod.stop)
         return await pod.run()
+
+
+async def _stigmer_environment(settings: PodSettings) -> Json:
+    """What a workflow that comes from Stigmer finds in $secrets: all of its environment there. Only the secret values are
+    asked for. Raises InvalidInput."""
+    if not settings.stigmer_secrets:
+        return dict(settings.stigmer_values)
+    from workflow_runner.hosts.stigmer_secrets import secrets_of
+
+    return {**settings.stigmer_values, **await secrets_of(settings)}
 
 
 class _Pod:

@@ -30,6 +30,7 @@ from workflow_runner.controller.runners import RunnerReconciler, is_runner, key_
 from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.slots import Slots
 from workflow_runner.controller.stigmer import Destinations
+from workflow_runner.controller.stigmer_workflows import StigmerWorkflows
 from workflow_runner.controller.store import Store
 from workflow_runner.controller.validation import Validator
 from workflow_runner.controller.watches import Watches
@@ -95,15 +96,17 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         known_job=store.known_job,
         namespace_of=store.namespace_of,
     )
-    sink = SinkService(runs, identities)
+    destinations = Destinations(cluster)
+    stigmer = StigmerWorkflows(destinations, store, namespace)
+    sink = SinkService(runs, identities, secrets=stigmer.secrets)
     # gRPC takes this for every address, also where there is no IPv6.
     server, _ = build_server(sink, f"[::]:{settings.grpc_port}", server_credentials(authority, list(dict.fromkeys(names))))
-    destinations = Destinations(cluster)
     observer = Observer(
         cluster=cluster,
         store=store,
         runs=runs,
         validator=validator,
+        stigmer=stigmer,
         launch=_launch(settings, SinkAddress(endpoint, authority.certificate.decode())),
         namespace=namespace,
         again=queue.add,
@@ -152,6 +155,7 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
     finally:
         log.info("operator stopping")
         await observer.close()
+        await stigmer.close()
         await server.stop(grace=STOP_SECONDS)
         if events is not None:
             await events.close()

@@ -22,6 +22,7 @@ from workflow_runner.cluster import Cluster, ClusterError, NotFound
 from workflow_runner.controller.runners import read_runner
 from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.sources import is_inline, source_of
+from workflow_runner.controller.stigmer_workflows import StigmerWorkflows
 from workflow_runner.controller.store import Store, is_controlled_by
 from workflow_runner.controller.validation import Validator
 from workflow_runner.crd import group
@@ -61,6 +62,7 @@ class Observer:
         store: Store,
         runs: Runs,
         validator: Validator,
+        stigmer: StigmerWorkflows,
         launch: LaunchSettings,
         namespace: str,
         again: Callable[[str, float], None],
@@ -69,6 +71,7 @@ class Observer:
         self._store = store
         self._runs = runs
         self._validator = validator
+        self._stigmer = stigmer
         self._launch = launch
         self._namespace = namespace
         self._again = again
@@ -215,8 +218,8 @@ class Observer:
             return None
         key = (o.uid, o.generation)
         if key not in self._digests:
-            source = await source_of(o.resource, self._cluster)
-            if isinstance(source, Missing):
+            source = await source_of(o.resource, self._cluster, self._stigmer)
+            if isinstance(source, Missing) or isinstance(source.document, bytes):
                 return None
             payload = Payload(source.document, source.input, source.file)
             self._digests[key] = await asyncio.to_thread(spec_digest, payload)
@@ -231,7 +234,7 @@ class Observer:
         if key in self._checks:
             return self._checks[key]
         since, missing = self._missing.get(uid, (-math.inf, None))
-        if missing is not None and asyncio.get_running_loop().time() - since < MISSING_SECONDS:
+        if missing is not None and asyncio.get_running_loop().time() - since < (missing.again_after or MISSING_SECONDS):
             return missing
         if key not in self._checking:
             self._checking[key] = asyncio.create_task(self._check(key, resource), name=f"check {uid}")
@@ -239,13 +242,16 @@ class Observer:
 
     async def _check(self, key: Version, resource: Json) -> None:
         try:
-            source = await source_of(resource, self._cluster)
+            source = await source_of(resource, self._cluster, self._stigmer)
             if isinstance(source, Missing):
                 self._missing[key[0]] = (asyncio.get_running_loop().time(), source)
                 return
             # One at a time of each namespace: costly documents, however many, keep their own waiting.
             async with self._one_of(resource["metadata"]["namespace"]):
-                self._checks[key] = await self._validator.check(source)
+                found = await self._validator.check(source)
+            if isinstance(found, Accepted):
+                found = replace(found, environment=source.environment, secrets=source.secrets)
+            self._checks[key] = found
             self._missing.pop(key[0], None)
             while len(self._checks) > MAX_CHECKS_KEPT:
                 self._checks.popitem(last=False)

@@ -15,6 +15,7 @@ from workflow_runner.controller.observer import Observer
 from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.slots import Slots, waiting_of
 from workflow_runner.controller.stigmer import Destinations
+from workflow_runner.controller.stigmer_workflows import told_as
 from workflow_runner.controller.store import Store, is_controlled_by
 from workflow_runner.crd import group
 from workflow_runner.crd.execution import TERMINAL_PHASES
@@ -135,6 +136,7 @@ class Reconciler:
         """Makes the live run again from status, after an operator's restart."""
         status = resource["status"]
         run = LiveRun.from_status(status)
+        run.told_as = told_as(resource) or run.execution_id
         run.desired = desired_from(resource)
         destination = await self._destinations.of_snapshot(status.get("runner") or {})
         delivered = (status.get("callback") or {}).get("deliveredSequence", 0)
@@ -277,6 +279,7 @@ class Reconciler:
 
     async def _begin(self, observed: Observed, execution_id: str, attempt: int) -> None:
         run = LiveRun(execution_id=execution_id, attempt=attempt)
+        run.told_as = told_as(observed.resource) or execution_id
         run.desired = desired_of(observed)
         if isinstance(observed.checked, Accepted):
             run.workflow_name = observed.checked.workflow_name

@@ -101,6 +101,6 @@ class RunnerReconciler:
 
 def _left_out(runner: Runner) -> str | None:
     """Fields of the runner's template that no run can have; they are left out of its pods."""
-    template = runner.spec.launch.template
+    template = runner.spec.template
     found = [] if template is None else list(unsupported(template.to_json(), "spec.launch.template"))
     return "\n".join(found)[:MAX_PROBLEM] or None

@@ -78,9 +78,10 @@ class Validator:
 def inspect(source: Source) -> Accepted | Refused:
     """Reads and validates the document as the pod will, and packs it. Runs in the child."""
     try:
-        workflow, _ = read_document(source.document, source.file)
+        document = _converted(source.document) if isinstance(source.document, bytes) else source.document
+        workflow, _ = read_document(document, source.file)
         head = workflow.document
-        payload = Payload(source.document, _input(source), source.file)
+        payload = Payload(document, _input(source), source.file)
         return Accepted(f"{head.namespace}/{head.name}:{head.version}", spec_digest(payload), pack(payload))
     except DocumentErrors as error:
         lines = [str(diagnostic) for diagnostic in error.diagnostics]
@@ -92,6 +93,15 @@ def inspect(source: Source) -> Accepted | Refused:
         return _refused("The input cannot be used", str(error), error.code)
     except RecursionError:
         return _refused("The document cannot be checked", "it is nested too deeply", "document.too-deep")
+
+
+def _converted(spec: bytes) -> Json:
+    """The document that a workflow of Stigmer's is; raises DocumentErrors. What the converter needs is imported for such
+    workflows only."""
+    from workflow_runner.proto.ai.stigmer.agentic.workflow.v1.spec_pb2 import WorkflowSpec
+    from workflow_runner.stigmer.converter import convert
+
+    return convert(WorkflowSpec.FromString(spec)).document
 
 
 def _input(source: Source) -> Any:

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from workflow_runner.crd.base import AnyJson, Condition, ConfigMapKeyRef, Resource, Rule, SecretKeyRef, rules
 from workflow_runner.crd.durations import Duration
 from workflow_runner.crd.pods import RESERVED_ENV, AnyObject, PodTemplate
-from workflow_runner.crd.runner import MAX_RETRIES, Snapshots, Stigmer
+from workflow_runner.crd.runner import MAX_RETRIES, EndpointTls, Snapshots, Stigmer
 
 Phase = Literal["Pending", "Queued", "Running", "Paused", "Completed", "Failed", "Cancelled"]
 TERMINAL_PHASES = frozenset({"Completed", "Failed", "Cancelled"})
@@ -58,14 +58,51 @@ class Definition(Resource):
     )
 
 
+class StigmerSource(Resource):
+    """A workflow that Stigmer keeps: exactly one of the fields."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                "[has(self.workflowExecutionId), has(self.workflowInstanceId), has(self.workflowId)]"
+                ".filter(x, x).size() == 1",
+                "stigmer needs exactly one of workflowExecutionId, workflowInstanceId and workflowId",
+            )
+        )
+    )
+
+    workflow_execution_id: str | None = Field(
+        default=None,
+        description=(
+            "Id of an execution in Stigmer: its workflow, its environment and, unless the resource has an input, what "
+            "triggered it. Progress is reported under this id."
+        ),
+        min_length=1,
+        max_length=256,
+    )
+    workflow_instance_id: str | None = Field(
+        default=None,
+        description="Id of a workflow instance: its workflow, with its environments.",
+        min_length=1,
+        max_length=256,
+    )
+    workflow_id: str | None = Field(
+        default=None,
+        description="Id of a workflow; it runs as its default instance, if it has one.",
+        min_length=1,
+        max_length=256,
+    )
+
+
 class WorkflowSource(Resource):
     """The document to run: exactly one of the fields."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             Rule(
-                "[has(self.definition), has(self.yaml), has(self.configMapKeyRef)].filter(x, x).size() == 1",
-                "workflow needs exactly one of definition, yaml and configMapKeyRef",
+                "[has(self.definition), has(self.yaml), has(self.configMapKeyRef), has(self.stigmer)]"
+                ".filter(x, x).size() == 1",
+                "workflow needs exactly one of definition, yaml, configMapKeyRef and stigmer",
             ),
             Rule(
                 "!has(self.yaml) || self.yaml.trim() != ''",
@@ -80,6 +117,13 @@ class WorkflowSource(Resource):
     config_map_key_ref: ConfigMapKeyRef | None = Field(
         default=None,
         description="The document as YAML text in a ConfigMap of the execution's namespace; read when the run is accepted.",
+    )
+    stigmer: StigmerSource | None = Field(
+        default=None,
+        description=(
+            "A workflow in the Stigmer that the runner names in spec.stigmer; read when the run is accepted. The runner's "
+            "allow.stigmer must be true."
+        ),
     )
 
 
@@ -322,8 +366,11 @@ class RunnerSnapshot(Resource):
     uid: str = Field(description="Its uid.")
     generation: int = Field(description="Its generation then.")
     type: str = Field(description="Its engine.")
-    mode: str = Field(description="Its launch mode.")
-    image: str = Field(description="The image of the run.")
+    mode: str = Field(description="How it starts runs.")
+    image: str | None = Field(default=None, description="The image of the run, where it is launched.")
+    endpoint: str | None = Field(default=None, description="Where the runner is that the run was handed to.")
+    tls: EndpointTls | None = Field(default=None, description="TLS of that endpoint.")
+    api_key_secret_ref: SecretKeyRef | None = Field(default=None, description="The Secret with the key for that endpoint.")
     stigmer: Stigmer | None = Field(default=None, description="Where its progress is reported.")
     template: AnyObject | None = Field(default=None, description="What its pods have, besides the execution's own template.")
     snapshots: Snapshots | None = Field(default=None, description="Where the run keeps its checkpoints.")
@@ -397,7 +444,9 @@ class WorkflowExecutionStatus(Resource):
         description="Accepted, Reconciling, Stalled, Completed; OutputLost and SpecChanged where they apply.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    launches: int | None = Field(default=None, description="How many Jobs or bare pods the operator has made for this run.")
+    launches: int | None = Field(
+        default=None, description="How many Jobs or bare pods the operator has made for this run, or how often it was handed over."
+    )
     failures: int | None = Field(
         default=None, description="How many of them were lost without a word of the run; counted against spec.retries."
     )
@@ -412,12 +461,20 @@ class WorkflowExecutionStatus(Resource):
     output: AnyJson = Field(default=None, description="What the workflow gave.")
     error: ExecutionError | None = Field(default=None, description="Why the run failed.")
     workflow: str | None = Field(default=None, description="namespace/name:version of the document.")
-    execution_id: str | None = Field(default=None, description="Id of the run, as Stigmer knows it.")
+    execution_id: str | None = Field(
+        default=None,
+        description="Id of the run. Stigmer knows it by this, unless spec.workflow.stigmer names an execution there.",
+    )
     attempt: int | None = Field(default=None, description="Which launch this is, from 1.")
     spec_digest: str | None = Field(default=None, description="SHA-256 of the document and input that the run was pinned to.")
     runner: RunnerSnapshot | None = Field(default=None, description="What the runner said when the run was accepted.")
     job_name: str | None = Field(default=None, description="The Job that runs it.")
     pod_name: str | None = Field(default=None, description="The pod that runs it.")
+    submit_time: str | None = Field(
+        default=None,
+        description="Since when the run is being handed to its runner's endpoint, or is there.",
+        json_schema_extra={"format": "date-time"},
+    )
     suspended: bool | None = Field(default=None, description="true while a paused run has given its machine back.")
     paused_since: str | None = Field(
         default=None, description="Since when it is paused.", json_schema_extra={"format": "date-time"}

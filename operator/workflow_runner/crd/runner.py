@@ -13,6 +13,8 @@ from workflow_runner.crd.pods import PodTemplate
 MAX_RETRIES = 100
 
 LaunchMode = Literal["Job", "Pod"]
+ENDPOINT = "Endpoint"
+"""How runs of a runner that is reached at an endpoint are started (status.mode); `launch.mode` names the other ways."""
 
 Pattern = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-a-z0-9.*]+$")]
 """A name in which `*` stands for any characters."""
@@ -113,6 +115,13 @@ class Allow(Resource):
         ),
         max_length=100,
     )
+    stigmer: bool = Field(
+        default=False,
+        description=(
+            "Whether executions may name a workflow in Stigmer (spec.workflow.stigmer). Whoever may create them can then run, "
+            "and read the environments of, everything there that this runner's API key can read."
+        ),
+    )
     template: list[AllowedField] = Field(
         default=["resources"],
         description=(
@@ -190,13 +199,110 @@ class Stigmer(Resource):
     )
 
 
+class SecretRef(Resource):
+    """A Secret, by name."""
+
+    name: str = Field(description="Name of the Secret.", min_length=1, max_length=253)
+
+
+class EndpointTls(Resource):
+    """How a runner's endpoint proves who it is, and what the operator shows it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                "!has(self.caBundle) || !has(self.caSecretRef)",
+                "tls has caBundle or caSecretRef: remove one of the two",
+                field_path=".caSecretRef",
+            ),
+            Rule(
+                "!has(self.caBundle) || self.caBundle.startsWith('-----BEGIN CERTIFICATE-----')",
+                "caBundle holds certificates in PEM form and begins with -----BEGIN CERTIFICATE-----",
+                field_path=".caBundle",
+            ),
+        )
+    )
+
+    ca_bundle: str | None = Field(
+        default=None,
+        description="Certificates (PEM) to trust, and no others, for an endpoint with a private CA.",
+        max_length=65536,
+    )
+    ca_secret_ref: SecretKeyRef | None = Field(
+        default=None, description="The same in a Secret of the runner's namespace, in place of caBundle."
+    )
+    client_certificate_secret_ref: SecretRef | None = Field(
+        default=None,
+        description="A Secret of the runner's namespace with tls.crt and tls.key: the certificate that the operator shows.",
+    )
+
+
+_ADDRESS = r"^grpcs?://([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:]+\\]):[0-9]{1,5}$"
+
+
 class WorkflowRunnerSpec(Resource):
     """What a platform team says of a runner."""
 
-    type: Literal["embedded"] = Field(
-        default="embedded", description="The engine. embedded: the interpreter inside the launched pod."
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                "!has(self.endpoint) || !has(self.launch)",
+                "a runner is reached at its endpoint, or launches: remove endpoint or launch",
+                field_path=".launch",
+            ),
+            Rule(
+                "has(self.endpoint) || self.type == 'embedded'",
+                "only type embedded can be launched: for any other, endpoint says where it is",
+                field_path=".type",
+            ),
+            Rule(
+                "has(self.endpoint) || (!has(self.tls) && !has(self.apiKeySecretRef))",
+                "tls and apiKeySecretRef are about an endpoint: there is none",
+            ),
+            Rule(
+                "!has(self.tls) || !has(self.endpoint) || self.endpoint.startsWith('grpcs://')",
+                "tls has no meaning for grpc://: write grpcs://",
+                field_path=".endpoint",
+            ),
+            Rule(
+                "!has(self.endpoint) || !has(self.snapshots)",
+                "snapshots are those of launched pods: a runner at an endpoint keeps its own",
+                field_path=".snapshots",
+            ),
+            Rule(
+                f"!has(self.endpoint) || self.endpoint.matches('{_ADDRESS}')",
+                "endpoint is grpc://HOST:PORT, or grpcs://HOST:PORT with TLS",
+                field_path=".endpoint",
+            ),
+        )
     )
-    launch: Launch = Field(default=Launch(), description="How runs are started.")
+
+    type: str = Field(
+        default="embedded",
+        description=(
+            "The engine. embedded: the interpreter inside the launched pod. Any other name goes together with endpoint."
+        ),
+        min_length=1,
+        max_length=63,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+    )
+    endpoint: str | None = Field(
+        default=None,
+        description=(
+            "Where a runner is that implements WorkflowExecutionService: grpc://HOST:PORT, or grpcs://HOST:PORT with TLS. "
+            "Its runs are not launched but handed over there."
+        ),
+        min_length=8,
+        max_length=300,
+    )
+    tls: EndpointTls | None = Field(
+        default=None, description="TLS of a grpcs:// endpoint; left out, the authorities that everybody trusts are."
+    )
+    api_key_secret_ref: SecretKeyRef | None = Field(
+        default=None,
+        description="The Secret, in the runner's namespace, with the key that goes to the endpoint as a Bearer token.",
+    )
+    launch: Launch | None = Field(default=None, description="How runs are started, where there is no endpoint. Left out: Job.")
     limits: Limits = Field(default=Limits(), description="How much it takes at a time.")
     defaults: Defaults = Field(default=Defaults(), description="What holds for executions that say nothing else.")
     allow: Allow = Field(
@@ -218,6 +324,18 @@ class WorkflowRunnerSpec(Resource):
         default=None, description="Where progress is reported; left out, progress goes to the resource's status only."
     )
 
+    @property
+    def mode(self) -> str:
+        """How runs are started: Job, Pod or Endpoint."""
+        if self.endpoint is not None:
+            return ENDPOINT
+        return "Job" if self.launch is None else self.launch.mode
+
+    @property
+    def template(self) -> PodTemplate | None:
+        """What its pods have."""
+        return None if self.launch is None else self.launch.template
+
 
 class WorkflowRunnerStatus(Resource):
     """What the operator has seen."""
@@ -227,10 +345,18 @@ class WorkflowRunnerStatus(Resource):
     )
     conditions: list[Condition] = Field(
         default=[],
-        description="Ready, Reconciling, Stalled.",
+        description="Ready, Reconciling, Stalled; Reachable for one at an endpoint.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    mode: str | None = Field(default=None, description="How runs are started.")
-    image: str | None = Field(default=None, description="The image that runs get.")
+    mode: str | None = Field(default=None, description="How runs are started: Job, Pod or Endpoint.")
+    image: str | None = Field(default=None, description="The image that runs get; none at an endpoint.")
+    latency_milliseconds: float | None = Field(
+        default=None,
+        description="How long the endpoint took to answer a question after its health.",
+        json_schema_extra={"format": "double"},
+    )
+    capabilities: list[str] = Field(
+        default=[], description="What the endpoint offers, each as SERVICE/METHOD.", max_length=64
+    )
     active_executions: int | None = Field(default=None, description="Executions that are started and have not ended.")
     queued_executions: int | None = Field(default=None, description="Executions that wait for their turn.")

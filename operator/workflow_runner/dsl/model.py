@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import ClassVar, Literal, TypeAlias, overload
 
 from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from workflow_runner.dsl.nodes import Node
 from workflow_runner.dsl.templates import Expression, Position, Template
@@ -79,7 +80,8 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False):
 class Task(Struct, frozen=True, kw_only=True):
     """What every task has (DSL reference, "Task").
 
-    `authorization` is the policy that `$authorization` tells about, of a task in which an expression asks for it.
+    `authorization` is the policy that `$authorization` tells about, of a task in which an expression asks for it. `plain`
+    says that it has none of the optional members about data, limits and authorization: what it does is all there is.
     """
 
     kind: ClassVar[str] = "task"
@@ -99,6 +101,20 @@ class Task(Struct, frozen=True, kw_only=True):
     then: str = CONTINUE
     metadata: Mapping[str, Json] = field(default_factory=dict)
     authorization: Authentication | None = None
+    plain: bool = True
+
+    def __post_init__(self) -> None:
+        optional = (
+            self.input_schema,
+            self.input_from,
+            self.output_as,
+            self.output_schema,
+            self.export_as,
+            self.export_schema,
+            self.timeout,
+            self.authorization,
+        )
+        force_setattr(self, "plain", all(member is None for member in optional))
 
 
 class TaskList(Sequence[Task]):

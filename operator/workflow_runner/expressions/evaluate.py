@@ -42,21 +42,22 @@ async def evaluate(template: Template, data: Json, variables: Mapping[str, Json]
     program mentions are looked up, so a lazy mapping costs nothing. The result may share parts with the
     data, the variables and the template: nobody may change it. Raises WorkflowFault.
     """
+    if isinstance(template, Expression):
+        answer = _value(template, data, variables)
+        return await _deferred(template, answer, defer) if isinstance(answer, JqRequest) else answer
     if isinstance(template, Literal):
         return template.value
-    if isinstance(template, Expression):
-        try:
-            answer = _answer(template, data, variables)
-            return await defer(answer) if isinstance(answer, JqRequest) else answer
-        except (EvaluationFailed, InvalidProgram) as error:
-            if template.otherwise is not None:
-                return template.otherwise
-            raise _fault(template, str(error)) from error
     if isinstance(template, ObjectTemplate):
         members: dict[str, Json] = {}
         for key, part in template.items:
-            # A literal needs no coroutine, and most parts are literals.
-            members[key] = part.value if isinstance(part, Literal) else await evaluate(part, data, variables, defer)
+            # What needs no coroutine gets none: most parts are literals and programs that run here.
+            if isinstance(part, Literal):
+                members[key] = part.value
+            elif isinstance(part, Expression):
+                answer = _value(part, data, variables)
+                members[key] = await _deferred(part, answer, defer) if isinstance(answer, JqRequest) else answer
+            else:
+                members[key] = await evaluate(part, data, variables, defer)
         return members
     return [await evaluate(part, data, variables, defer) for part in template.items]
 
@@ -70,12 +71,7 @@ def evaluate_here(template: Template, data: Json, variables: Mapping[str, Json])
     if isinstance(template, Literal):
         return template.value
     if isinstance(template, Expression):
-        try:
-            answer = _answer(template, data, variables)
-        except (EvaluationFailed, InvalidProgram) as error:
-            if template.otherwise is not None:
-                return template.otherwise
-            raise _fault(template, str(error)) from error
+        answer = _value(template, data, variables)
         if isinstance(answer, JqRequest):
             raise NeedsWorker(template.source)
         return answer
@@ -89,8 +85,26 @@ def truthy(value: Json) -> bool:
     return value is not None and value is not False
 
 
+def _value(expression: Expression, data: Json, variables: Mapping[str, Json]) -> Json | JqRequest:
+    """The value, when the program may run here; otherwise what to ask a worker. Raises WorkflowFault."""
+    try:
+        return _answer(expression, data, variables)
+    except (EvaluationFailed, InvalidProgram) as error:
+        if expression.otherwise is not None:
+            return expression.otherwise
+        raise _fault(expression, str(error)) from error
+
+
+async def _deferred(expression: Expression, request: JqRequest, defer: Defer) -> Json:
+    try:
+        return await defer(request)
+    except (EvaluationFailed, InvalidProgram) as error:
+        if expression.otherwise is not None:
+            return expression.otherwise
+        raise _fault(expression, str(error)) from error
+
+
 def _answer(expression: Expression, data: Json, variables: Mapping[str, Json]) -> Json | JqRequest:
-    """The value, when the program may run here; otherwise what to ask a worker."""
     program = program_for(expression)
     if expression.secrets:
         _require_secrets(expression, variables)

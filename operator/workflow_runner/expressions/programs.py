@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -144,18 +143,14 @@ def _without_nan(value: Json) -> Json:
     return value
 
 
-_programs: OrderedDict[str, Program] = OrderedDict()
+_programs: dict[str, Program] = {}
 
 
 def program_for(expression: Expression) -> Program:
-    """The program of an expression, kept for the next time; the least recently used are forgotten."""
+    """The program of an expression, kept for the next time; over the bound the older half is forgotten."""
     key = expression.key
     program = _programs.get(key)
     if program is not None:
-        try:  # noqa: SIM105 - `suppress` costs more than all of this
-            _programs.move_to_end(key)
-        except KeyError:  # another thread has forgotten it this moment
-            pass
         return program
     source, variables = expression.source, expression.variables
     path = read_path(source)
@@ -168,9 +163,11 @@ def program_for(expression: Expression) -> Program:
         limit=0 if path is not None else in_process_limit(source),
         may_give_nan=_MAY_GIVE_NAN.search(source) is not None,
     )
+    if len(_programs) >= _CACHED_PROGRAMS:
+        # By another thread at this moment, too: whoever is late finds them gone.
+        for older in list(_programs)[: _CACHED_PROGRAMS // 2]:
+            _programs.pop(older, None)
     _programs[key] = program
-    if len(_programs) > _CACHED_PROGRAMS:
-        _programs.popitem(last=False)
     return program
 
 

@@ -59,7 +59,7 @@ class LocalEffects:
         options = options or HostOptions()
         self._calls = Calls(addresses, options.processes, options.agents)
         self._elsewhere = Elsewhere(self._calls, options, start)
-        self._worker = JqWorker()
+        self._worker = JqWorker() if options.jq is None else options.jq.turns()
         self._breathe_at = 0.0
         self.report = report
 

@@ -25,6 +25,7 @@ from workflow_runner.interpreter.outcome import Faulted, Outcome
 if TYPE_CHECKING:
     from workflow_runner.calls.agent_service import AgentService
     from workflow_runner.calls.process import ProcessRules
+    from workflow_runner.hosts.jq_pool import JqPool
     from workflow_runner.hosts.library import Library
 
 LARGEST_FUNCTION = 1024 * 1024
@@ -39,13 +40,15 @@ class HostOptions(Struct, frozen=True):
     """What a host has besides the document, and what it permits.
 
     Without a `library` no other workflow is known; `default_catalog` is the address of the catalog that documents need not
-    define; `processes` None is all that there is by default. Without `agents` no agent can be asked.
+    define; `processes` None is all that there is by default. Without `agents` no agent can be asked. Runs that have a `jq`
+    share its children; without one each has a child of its own.
     """
 
     library: Library | None = None
     default_catalog: str | None = None
     processes: ProcessRules | None = None
     agents: AgentService | None = None
+    jq: JqPool | None = None
 
     def __repr__(self) -> str:
         """Without the address, which may have credentials."""

@@ -101,6 +101,18 @@ def to_proto(event: Event, *, execution_id: str, workflow_name: str, attempt: in
     return message
 
 
+def output_value(output: Json, largest: int) -> struct_pb2.Value | None:
+    """An output as a message; None for one that has more than so many bytes as JSON, or cannot be sent."""
+    try:
+        if not fits(output, largest) or not _shallow(output):
+            return None
+        value = struct_pb2.Value()
+        _put(output, value)
+    except (ValueError, TypeError, ArithmeticError, RecursionError):
+        return None
+    return value
+
+
 def _put(value: Json, into: struct_pb2.Value) -> None:
     """What `json_format.ParseDict` does, without an import that a short run would wait for. Raises ArithmeticError or
     ValueError for numbers that no double can be."""

@@ -166,7 +166,11 @@ class Engine:
                 if self._extensions and (inside is None or inside.extended) and self._extends(task):
                     frame.extending = Extending()
                 self._begin(task, at, frame)
-            await self._perform(task, at, frame, scope)
+            if task.plain and frame.extending is None:
+                await self._do(task, frame, scope)
+                self._end(task, at, frame, frame.output)
+            else:
+                await self._perform(task, at, frame, scope)
         except Ended:
             at.task = None
             run.completed(task, frame)
@@ -185,14 +189,27 @@ class Engine:
         at.task = frame
         self.run.started(task, frame)
 
+    async def _do(self, task: Task, frame: TaskFrame, scope: Scope) -> None:
+        """What the task does, and nothing of what may be around it."""
+        if not frame.prepared:
+            frame.input, frame.prepared = frame.raw_input, True
+        if not frame.done:
+            output = await self._runners[type(task)](self, task, frame, scope)
+            if output is not frame.input:
+                self.run.sizes.check(output, "the task's output")
+            frame.output = output
+            frame.done = True
+
+    def _end(self, task: Task, at: ListFrame, frame: TaskFrame, output: Json) -> None:
+        at.data = output
+        at.task = None
+        self.run.completed(task, frame)
+
     async def _perform(self, task: Task, at: ListFrame, frame: TaskFrame, scope: Scope) -> None:
         if frame.extending is not None:
             await self._before(task, frame, frame.extending, scope)
         if not frame.prepared:
-            if task.input_schema is None and task.input_from is None and task.timeout is None:
-                frame.input, frame.prepared = frame.raw_input, True
-            else:
-                await self._prepare(task, frame, scope)
+            await self._prepare(task, frame, scope)
         if frame.deadline is None:
             await self._carry_out(task, at, frame, scope)
             return
@@ -218,12 +235,7 @@ class Engine:
     async def _carry_out(self, task: Task, at: ListFrame, frame: TaskFrame, scope: Scope) -> None:
         if task.authorization is not None:
             scope = scope.with_authorization(await authorization(self.run, task, frame, scope))
-        if not frame.done:
-            output = await self._runners[type(task)](self, task, frame, scope)
-            if output is not frame.input:
-                self.run.sizes.check(output, "the task's output")
-            frame.output = output
-            frame.done = True
+        await self._do(task, frame, scope)
         if frame.extending is not None:
             await self._after(task, frame, frame.extending, scope)
         output = frame.output
@@ -233,9 +245,7 @@ class Engine:
             await schemas.check(self.run, task.output_schema, output, scope)
         if task.export_as is not None or task.export_schema is not None:
             await self.export(task, output, scope)
-        at.data = output
-        at.task = None
-        self.run.completed(task, frame)
+        self._end(task, at, frame, output)
 
     def _extends(self, task: Task) -> bool:
         return "all" in self._extended or task.kind in self._extended

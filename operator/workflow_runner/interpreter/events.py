@@ -57,7 +57,7 @@ STATUSES: dict[EventType, str] = {
 }
 
 
-class Event(Struct):
+class Event(Struct, gc=False):
     """One step of a run's story.
 
     `reference` is the task's JSON pointer and `iteration` the pass of the enclosing loops, outermost

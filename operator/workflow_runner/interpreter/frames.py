@@ -32,7 +32,7 @@ from workflow_runner.dsl.templates import Json
 from workflow_runner.interpreter.events import TaskCounts
 
 
-class ListFrame(Struct):
+class ListFrame(Struct, gc=False):
     """A running list of tasks. `data` is the raw input of the task at `position`.
 
     `visits` says how often the task at a position was begun: above one only where `then` jumps back.
@@ -75,7 +75,7 @@ class Attempts(Struct):
     handler: ListFrame | None = None
 
 
-class Branch(Struct):
+class Branch(Struct, gc=False):
     """A branch of a running `fork`.
 
     `context` is `$context` in it; `replaced` says that one of its exports did so whatever `$context` was before.
@@ -181,7 +181,7 @@ class Extending(Struct):
     tasks: ListFrame | None = None
 
 
-class TaskFrame(Struct):
+class TaskFrame(Struct, gc=False):
     """A task that has begun and not ended.
 
     `iteration` is the path of loop indices around it ("4.0"), `visits` the visit numbers of the tasks

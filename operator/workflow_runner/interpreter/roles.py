@@ -8,6 +8,8 @@ from workflow_runner.dsl.model import Task
 from workflow_runner.dsl.templates import Json
 
 AGENT, APPROVAL = "agent", "approval"
+TOLD_APART = frozenset({"call", "listen"})
+"""The kinds of which some are told apart; of all others the kind is what they are."""
 
 _APPROVAL = re.compile(r"(?i)(^|[^a-z])approv(al|als|e|ed)([^a-z]|$)")
 

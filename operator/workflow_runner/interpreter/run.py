@@ -19,7 +19,7 @@ from workflow_runner.interpreter.elsewhere import Elsewhere
 from workflow_runner.interpreter.events import Event, EventType
 from workflow_runner.interpreter.frames import TaskFrame, WorkflowFrame
 from workflow_runner.interpreter.moments import descriptor
-from workflow_runner.interpreter.roles import role_of
+from workflow_runner.interpreter.roles import TOLD_APART, role_of
 from workflow_runner.interpreter.sizes import Sizes
 
 
@@ -86,7 +86,7 @@ class Run:
     def started(self, task: Task, frame: TaskFrame) -> None:
         """A task has begun."""
         self.root.frame.counts.started += 1
-        self._tell(EventType.TASK_STARTED, task, frame)
+        self._tell(EventType.TASK_STARTED, task, frame, at=frame.started_at)
 
     def completed(self, task: Task, frame: TaskFrame) -> None:
         """A task has ended well."""
@@ -127,19 +127,31 @@ class Run:
         event.iteration, event.output = frame.iteration, keys
         effects.report(event)
 
-    def _tell(self, type_: EventType, task: Task, frame: TaskFrame, error: Problem | None = None, message: str = "") -> None:
-        effects = self.effects
+    def _tell(
+        self,
+        type_: EventType,
+        task: Task,
+        frame: TaskFrame,
+        error: Problem | None = None,
+        message: str = "",
+        at: datetime | None = None,
+    ) -> None:
+        effects, kind = self.effects, task.kind
+        if kind in TOLD_APART:
+            kind = role_of(task)
         effects.report(
             Event(
                 type_,
-                effects.now(),
+                at or effects.now(),
                 self.root.frame.progress,
                 task.name,
                 frame.reference,
                 frame.iteration,
                 message,
                 error,
-                kind=role_of(task),
+                "",
+                None,
+                kind,
             )
         )
 

@@ -8,6 +8,7 @@ from having rights: no API token, no root, no privileges, a read-only root file 
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from workflow_runner.crd import group, pods
@@ -91,7 +92,10 @@ def _environment(settings: LaunchSettings, run: LaunchedRun, asked: list[Json]) 
     before: what an execution says stands first, and is taken literally, so that it can quote nobody else's."""
     execution = {str(entry.get("name")): _literal(entry) for entry in (*_variables(run.template), *run.env)}
     runner = {str(entry.get("name")): entry for entry in asked if str(entry.get("name")) not in execution}
-    others = [entry for name, entry in (execution | runner).items() if not name.startswith(pods.OWN_VARIABLES)]
+    stigmer = {name: _literal({"name": name, "value": value}) for name, value in sorted(run.stigmer_values.items())}
+    # Whose place it is in the order: what an execution or a runner sets as well is theirs.
+    first = {name: entry for name, entry in stigmer.items() if name not in execution | runner}
+    others = [entry for name, entry in (first | execution | runner).items() if not name.startswith(pods.OWN_VARIABLES)]
     return [*others, *_event_variables(run), *_own_variables(settings, run)]
 
 
@@ -134,6 +138,10 @@ def _own_variables(settings: LaunchSettings, run: LaunchedRun) -> list[Json]:
         variables["WORKFLOW_RUNNER_TIMEOUT_SECONDS"] = f"{run.timeout_seconds:.3f}".rstrip("0").rstrip(".")
     if run.secrets:
         variables["WORKFLOW_RUNNER_SECRETS_FOLDER"] = f"{pods.HANDED_FOLDER}/{SECRETS}"
+    if run.stigmer_values:
+        variables["WORKFLOW_RUNNER_STIGMER_VALUES"] = json.dumps(dict(run.stigmer_values), sort_keys=True).replace("$", "$$")
+    if run.stigmer_secrets:
+        variables["WORKFLOW_RUNNER_STIGMER_SECRETS"] = ",".join(run.stigmer_secrets)
     if run.snapshot_claim:
         variables["WORKFLOW_RUNNER_SNAPSHOT_FOLDER"] = pods.SNAPSHOT_FOLDER
     return [{"name": name, "value": value} for name, value in variables.items()]

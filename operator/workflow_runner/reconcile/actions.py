@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from workflow_runner.launchers.run import LaunchedRun
 from workflow_runner.reconcile.live import Desired, End
 
 Json = dict[str, Any]
@@ -55,6 +56,29 @@ class CreateWorkload(Struct, frozen=True):
     in a plan is not carried out when the API server says no."""
 
     manifest: Json
+
+
+class FollowEndpoint(Struct, frozen=True):
+    """Follow the run at its runner's endpoint, from now on until it ends. `run` is what to start there where it is not known
+    there yet; None for a run that is known to have been there. `runner` is what status.runner says."""
+
+    runner: Json
+    execution_id: str
+    attempt: int
+    workflow: str
+    run: LaunchedRun | None
+
+
+class StartOver(Struct, frozen=True):
+    """The run's fold begins anew, with the next attempt."""
+
+
+class ForceCancel(Struct, frozen=True):
+    """Tell the endpoint once more, without waiting for it, that the run is over."""
+
+    runner: Json
+    execution_id: str
+    reason: str
 
 
 class SuspendJob(Struct, frozen=True):
@@ -114,6 +138,9 @@ Action = (
     | TakeTurn
     | CreateInput
     | CreateWorkload
+    | FollowEndpoint
+    | StartOver
+    | ForceCancel
     | SuspendJob
     | DeleteWorkload
     | CleanUp

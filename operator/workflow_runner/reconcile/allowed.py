@@ -41,9 +41,13 @@ def not_allowed(
     """Messages about what the runner does not allow, each with the field, what is allowed and whom to ask; none if
     all is well. `operator_namespace` is where runners are for every namespace unless they say otherwise."""
     try:
-        check = _Check(spec, runner, _plain(spec.template), _plain(runner.spec.launch.template))
+        check = _Check(spec, runner, _plain(spec.template), _plain(runner.spec.template))
         refusals = chain(
-            check.namespace(execution_namespace, operator_namespace), check.environment(), check.secrets(), check.template()
+            check.namespace(execution_namespace, operator_namespace),
+            check.stigmer(),
+            check.environment(),
+            check.secrets(),
+            check.template(),
         )
         found = list(islice(refusals, MAX_MESSAGES + 1))
     except (ValueError, RecursionError):  # pydantic and Python each have a depth that they do not go beyond
@@ -92,6 +96,11 @@ class _Check(Struct, frozen=True):
             yield self._refusal(
                 "spec.runnerRef", f"is used from namespace {execution_namespace!r}", "allow.namespaces", allowed
             )
+
+    def stigmer(self) -> Iterator[str]:
+        if self.spec.workflow.stigmer is not None and not self.runner.spec.allow.stigmer:
+            where = f"the WorkflowRunner {self.runner.namespace}/{self.runner.name}"
+            yield f"spec.workflow.stigmer is not allowed: ask whoever looks after {where} to set its spec.allow.stigmer"
 
     def environment(self) -> Iterator[str]:
         of_runner = {str(entry.get("name")) for entry in _workflow_container(self.of_runner).get("env") or []}

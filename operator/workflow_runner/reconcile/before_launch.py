@@ -62,10 +62,10 @@ def without_permission(o: Observed) -> Plan | None:
 
 
 def without_sources(o: Observed) -> Plan | None:
-    """A ConfigMap that the run is made from is missing: wait for it."""
+    """A ConfigMap, or something in Stigmer, that the run is made from is missing: wait for it."""
     if not isinstance(o.checked, Missing) or launched(o):
         return None
-    return _waits(o, o.checked.reason, o.checked.message, again_after=SOURCE_MISSING_RETRY)
+    return _waits(o, o.checked.reason, o.checked.message, again_after=o.checked.again_after or SOURCE_MISSING_RETRY)
 
 
 def _waits(o: Observed, reason: str, message: str, again_after: float | None = None) -> Plan:

@@ -19,8 +19,9 @@ SOURCE_MISSING_RETRY = 10.0
 
 
 def launched(o: Observed) -> bool:
-    """Whether there is, or was, a workload: one that was pinned but never made can still be held, refused or cancelled."""
-    return o.workload is not None or "startTime" in o.status
+    """Whether there is, or was, a workload: one that was pinned but never made can still be held, refused or cancelled.
+    A run that is being handed to an endpoint may be there, whatever is known of it."""
+    return o.workload is not None or "startTime" in o.status or "submitTime" in o.status
 
 
 def until_next_write(o: Observed) -> float:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 from workflow_runner.crd.durations import seconds
-from workflow_runner.reconcile.actions import Action, DeleteWorkload, EndRun, Plan, SetDesired, WriteStatus
+from workflow_runner.reconcile.actions import Action, DeleteWorkload, EndRun, ForceCancel, Plan, SetDesired, WriteStatus
 from workflow_runner.reconcile.bounds import fitted
 from workflow_runner.reconcile.decisions import launched, phase_event, until_next_write
-from workflow_runner.reconcile.launching import relaunch
+from workflow_runner.reconcile.launching import follow_endpoint, relaunch
 from workflow_runner.reconcile.live import Desired, End, LiveRun
 from workflow_runner.reconcile.observed import Observed
 from workflow_runner.reconcile.pod_trouble import refusal, trouble
+from workflow_runner.reconcile.remote import remote_end
 from workflow_runner.reconcile.run_end import Lost, run_end, timed_out
 from workflow_runner.reconcile.status import IN_PROGRESS, desired_of, followed, in_progress, requested_at
 from workflow_runner.reconcile.timestamps import from_text
@@ -47,9 +48,14 @@ def follow(o: Observed) -> Plan | None:
     return _show(o, o.live, desired, again)
 
 
+def _found_end(o: Observed) -> End | Lost | None:
+    """The end that the workload, or the endpoint, shows."""
+    return remote_end(o.remote, o.now) if o.at_endpoint else run_end(o.mode, o.job, o.pod, o.now)
+
+
 def _over(o: Observed, live: LiveRun) -> Plan | None:
     """What follows from the workload's end, or from a time that has passed; None while the run may go on."""
-    end = run_end(o.mode, o.job, o.pod, o.now)
+    end = _found_end(o)
     if isinstance(end, Lost):
         failures = (o.status.get("failures") or 0) + (1 if end.counts else 0)
         if failures > o.snapshot.get("retries", 0):
@@ -62,7 +68,7 @@ def _over(o: Observed, live: LiveRun) -> Plan | None:
         return Plan((EndRun(end),))
     left = _until_timeout(o, live)
     if left is not None and left <= 0:
-        return Plan((*_removed(o), EndRun(timed_out(o.now, o.snapshot["timeout"]))))
+        return Plan((*_removed(o, "it took too long"), EndRun(timed_out(o.now, o.snapshot["timeout"]))))
     return None
 
 
@@ -70,7 +76,7 @@ def _until_timeout(o: Observed, live: LiveRun) -> float | None:
     """Seconds until the operator ends a run that outlasts its time; None where nothing limits it, or it is held."""
     if not o.snapshot.get("timeout") or live.paused:
         return None
-    created = None if o.workload is None else o.workload["metadata"].get("creationTimestamp")
+    created = o.status.get("submitTime") if o.workload is None else o.workload["metadata"].get("creationTimestamp")
     begin = live.start or (o.now if created is None else from_text(created))
     # Numbers, since the pod's clock and status may hold what is no date any more once something is added to it.
     limit = seconds(o.snapshot["timeout"]) + live.paused_seconds + TIMEOUT_MARGIN.total_seconds()
@@ -80,12 +86,13 @@ def _until_timeout(o: Observed, live: LiveRun) -> float | None:
 def _show(o: Observed, live: LiveRun, desired: Desired, again: float | None) -> Plan:
     """Status as it is now, written as often as it may be."""
     phase = "Paused" if live.paused else "Running" if live.start is not None else "Pending"
-    why = _trouble(o) if phase == "Pending" else None
+    why = _trouble(o) if phase == "Pending" or o.at_endpoint else None
     status = in_progress(o, phase) if why is None else in_progress(o, phase, reason=why[0], message=why[1])
     if o.held_up:
         again = min(again or HELD_UP_RETRY, HELD_UP_RETRY)
     status = followed(o, live, status)
     tell: tuple[Action, ...] = (SetDesired(desired),) if desired != live.desired else ()
+    tell = (*_attached(o), *tell)
     if _may_be_suspended(o, live, desired):
         status["suspended"] = True
     status = fitted(status)
@@ -110,7 +117,15 @@ def _show(o: Observed, live: LiveRun, desired: Desired, again: float | None) -> 
     return Plan((*tell, WriteStatus(status), *event), again_after=again)
 
 
+def _attached(o: Observed) -> tuple[Action, ...]:
+    """A run at an endpoint that nobody follows: an operator before this one did."""
+    following = follow_endpoint(o) if o.at_endpoint and o.remote is None else None
+    return () if following is None else (following,)
+
+
 def _trouble(o: Observed) -> tuple[str, str] | None:
+    if o.remote is not None and o.remote.reason:
+        return o.remote.reason, o.remote.message
     known = trouble(o.pod)
     if known is not None or not o.held_up:
         return known
@@ -132,13 +147,13 @@ def _may_be_suspended(o: Observed, live: LiveRun, desired: Desired) -> bool:
 
 def stop(o: Observed, reason: str) -> Plan:
     """Cancel a launched run: ask, and after the grace period take its workload away."""
-    end = run_end(o.mode, o.job, o.pod, o.now)
+    end = _found_end(o)
     if isinstance(end, End):
         return Plan((EndRun(end),))
     waited, most = o.now - requested_at(o), grace(o)
     if end is None and waited < most and not o.suspended and _container_may_answer(o):
-        return Plan((SetDesired(desired_of(o)),), again_after=(most - waited).total_seconds())
-    return Plan((*_removed(o), EndRun(End("Cancelled", o.now, reason))))
+        return Plan((*_attached(o), SetDesired(desired_of(o))), again_after=(most - waited).total_seconds())
+    return Plan((*_removed(o, reason), EndRun(End("Cancelled", o.now, reason))))
 
 
 def grace(o: Observed) -> timedelta:
@@ -151,12 +166,17 @@ def grace(o: Observed) -> timedelta:
     return CANCEL_GRACE if cancellation.grace_period is None else timedelta(seconds=seconds(cancellation.grace_period))
 
 
-def _removed(o: Observed) -> tuple[Action, ...]:
+def _removed(o: Observed, reason: str) -> tuple[Action, ...]:
     """The workload taken away from a run that is not asked any more: its container has a second."""
+    if o.at_endpoint:
+        there = "submitTime" in o.status and o.live is not None and not (o.remote is not None and o.remote.forgotten)
+        return (ForceCancel(o.snapshot, o.live.execution_id, reason),) if there and o.live is not None else ()
     return () if o.workload is None else (DeleteWorkload(o.mode, o.workload["metadata"]["name"], at_once=True),)
 
 
 def _container_may_answer(o: Observed) -> bool:
-    """False while the pod's container has not been started: there is nobody to ask."""
+    """False while the pod's container has not been started: there is nobody to ask. At an endpoint there may be somebody."""
+    if o.at_endpoint:
+        return "submitTime" in o.status
     statuses = ((o.pod or {}).get("status") or {}).get("containerStatuses") or []
     return any(set(status.get("state") or {}) & {"running", "terminated"} for status in statuses)

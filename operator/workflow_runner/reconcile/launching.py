@@ -20,7 +20,9 @@ from workflow_runner.reconcile.actions import (
     CreateWorkload,
     DeleteWorkload,
     EndRun,
+    FollowEndpoint,
     Plan,
+    StartOver,
     SuspendJob,
     WriteStatus,
 )
@@ -30,7 +32,7 @@ from workflow_runner.reconcile.live import End
 from workflow_runner.reconcile.observed import Accepted, Missing, Observed
 from workflow_runner.reconcile.pod_trouble import refusal
 from workflow_runner.reconcile.run_end import input_changed
-from workflow_runner.reconcile.status import desired_of, followed, in_progress, pinned, workload_field
+from workflow_runner.reconcile.status import desired_of, followed, in_progress, pinned, started_as, starting_over
 
 Json = dict[str, Any]
 
@@ -110,7 +112,8 @@ def relaunch(o: Observed, status: Json, *, lost: End | None = None) -> Plan:
     if _outlives_its_job(o):
         return _until_it_is_gone(o)
     if isinstance(o.checked, Missing):
-        return replace(_held_up(o, status, o.checked.reason, o.checked.message), again_after=SOURCE_MISSING_RETRY)
+        again = o.checked.again_after or SOURCE_MISSING_RETRY
+        return replace(_held_up(o, status, o.checked.reason, o.checked.message), again_after=again)
     if not isinstance(o.checked, Accepted):
         return Plan()  # the document is being read again
     refusals = _refusals(o)
@@ -125,11 +128,26 @@ def relaunch(o: Observed, status: Json, *, lost: End | None = None) -> Plan:
         return Plan((*shown.actions, *_start(o, o.checked, launches, o.snapshot)), again_after=LAUNCH_RETRY)
     status = followed(o, _live(o), status)
     status["launches"] = launches
-    status[workload_field(o)] = workload_name(o.metadata["name"], o.uid, o.run_id, launches)
+    status |= started_as(o, workload_name(o.metadata["name"], o.uid, o.run_id, launches))
     told: tuple[Action, ...] = ()
     if lost is not None:
         told = (phase_event(o, "Relaunched", f"The run is launched again: {lost.message}", WARNING),)
-    return Plan((*_start(o, o.checked, launches, o.snapshot), WriteStatus(status), *told))
+    start = _start(o, o.checked, launches, o.snapshot)
+    if o.at_endpoint:
+        # Its name there stays, so status comes first: what it says of the new attempt is where the next operator begins.
+        return Plan((WriteStatus(starting_over(_live(o), status)), StartOver(), *start, *told))
+    return Plan((*start, WriteStatus(status), *told))
+
+
+def follow_endpoint(o: Observed) -> FollowEndpoint | None:
+    """What has a run followed that is, or may be, at its endpoint, after an operator's restart; None while its document is
+    being read again. What has not told anything yet may never have arrived there."""
+    live = _live(o)
+    if live.source_sequence == 0 and o.checked is None:
+        return None
+    accepted = o.checked if isinstance(o.checked, Accepted) and o.checked.digest == o.status.get("specDigest") else None
+    run = None if accepted is None or live.source_sequence else _run(o, accepted, o.status.get("launches") or 1, o.snapshot)
+    return FollowEndpoint(o.snapshot, live.execution_id, live.attempt, o.status.get("workflow", ""), run)
 
 
 def _held_up(o: Observed, status: Json, reason: str, message: str) -> Plan:
@@ -149,7 +167,17 @@ def _live(o: Observed) -> Any:
 
 
 def _start(o: Observed, accepted: Accepted, launches: int, snapshot: Json) -> tuple[Action, ...]:
-    run = LaunchedRun(
+    run = _run(o, accepted, launches, snapshot)
+    if o.at_endpoint:
+        attempt = 1 if o.live is None else o.live.attempt + ("submitTime" in o.status)
+        return (FollowEndpoint(snapshot, run.execution_id, attempt, accepted.workflow, run),)
+    stored = build_input(run)
+    build = build_pod if o.mode == "Pod" else build_job
+    return (*((CreateInput(stored),) if stored is not None else ()), CreateWorkload(build(o.launch, run)))
+
+
+def _run(o: Observed, accepted: Accepted, launches: int, snapshot: Json) -> LaunchedRun:
+    return LaunchedRun(
         name=o.metadata["name"],
         namespace=o.namespace,
         uid=o.uid,
@@ -163,13 +191,12 @@ def _start(o: Observed, accepted: Accepted, launches: int, snapshot: Json) -> tu
         template=_plain(o.spec.template),
         env=tuple(item.model_dump(by_alias=True, exclude_none=True) for item in o.spec.env or []),
         secrets={name: (item.secret_key_ref.name, item.secret_key_ref.key) for name, item in (o.spec.secrets or {}).items()},
+        stigmer_values=accepted.environment,
+        stigmer_secrets=accepted.secrets,
         timeout_seconds=seconds(snapshot["timeout"]) if snapshot.get("timeout") else None,
         retries=snapshot.get("retries", 0),
         snapshot_claim=(snapshot.get("snapshots") or {}).get("persistentVolumeClaim", {}).get("claimName"),
     )
-    stored = build_input(run)
-    build = build_pod if o.mode == "Pod" else build_job
-    return (*((CreateInput(stored),) if stored is not None else ()), CreateWorkload(build(o.launch, run)))
 
 
 def _plain(template: Any) -> Json | None:

@@ -78,6 +78,8 @@ class LiveRun:
 
     def __init__(self, *, execution_id: str, attempt: int, base_sequence: int = 0, source_sequence: int = 0) -> None:
         self.execution_id = execution_id
+        self.told_as = execution_id
+        """The id under which Stigmer hears of the run; another one where Stigmer has an execution of its own for it."""
         self.attempt = attempt
         self.base_sequence = base_sequence
         self.source_sequence = source_sequence
@@ -266,12 +268,18 @@ class LiveRun:
             self.answer = None
             self.urgent = True
             if not continued:
-                self._start_over()
+                self.start_over()
         self.pod_name = name
         return True
 
-    def _start_over(self) -> None:
-        self.base_sequence += self._free_sequence() - 1
+    @property
+    def next_base(self) -> int:
+        """What is added to the numbers of a run that starts over now."""
+        return self.base_sequence + self._free_sequence() - 1
+
+    def start_over(self) -> None:
+        """The workflow begins anew: another attempt, whose numbers begin at 1 and go on outward where these end."""
+        self.base_sequence = self.next_base
         self.source_sequence = self.recorded_sequence = 0
         self.attempt += 1
         self.tasks = TaskBook()
@@ -294,7 +302,7 @@ class LiveRun:
         """The event as Stigmer gets it: with its outward number and the run's id."""
         copy = io_pb2.WorkflowProgressEvent()
         copy.CopyFrom(event)
-        copy.workflow_execution_id = self.execution_id
+        copy.workflow_execution_id = self.told_as
         copy.sequence_number = self.base_sequence + event.sequence_number
         copy.attempt = self.attempt
         copy.message = copy.message[:MAX_DETAIL]
@@ -309,7 +317,7 @@ class LiveRun:
     def _owed_event(self, owed: dict[str, Any]) -> io_pb2.WorkflowProgressEvent:
         kind = owed["type"]
         event = io_pb2.WorkflowProgressEvent(
-            workflow_execution_id=self.execution_id,
+            workflow_execution_id=self.told_as,
             event_type=kind,
             workflow_name=self.workflow_name,
             task_name=owed.get("name", ""),

@@ -9,19 +9,22 @@ from msgspec import Struct
 
 from workflow_runner.crd import group
 from workflow_runner.crd.execution import WorkflowExecutionSpec
-from workflow_runner.crd.runner import WorkflowRunnerSpec
+from workflow_runner.crd.runner import ENDPOINT, WorkflowRunnerSpec
 from workflow_runner.launchers.run import LaunchSettings
-from workflow_runner.reconcile.live import LiveRun
+from workflow_runner.reconcile.live import End, LiveRun
 
 Json = dict[str, Any]
 
 
 class Accepted(Struct, frozen=True):
-    """The document is valid: how it is called, what pins it, and the text that hands it to a pod."""
+    """The document is valid: how it is called, what pins it, and the text that hands it to a pod. `environment` holds the
+    plain values that a workflow of Stigmer's comes with, `secrets` the names of the others: the pod asks for those."""
 
     workflow: str
     digest: str
     packed: str
+    environment: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()
 
     @property
     def workflow_name(self) -> str:
@@ -37,10 +40,12 @@ class Refused(Struct, frozen=True):
 
 
 class Missing(Struct, frozen=True):
-    """Something that the run is made from is not there, or cannot be read, yet: a reason in CamelCase and a message."""
+    """Something that the run is made from is not there, or cannot be read, yet: a reason in CamelCase and a message, and
+    in how many seconds to look again, where that is not as usual."""
 
     reason: str
     message: str
+    again_after: float | None = None
 
 
 class Turn(Struct, frozen=True):
@@ -68,6 +73,19 @@ class Delivery(Struct, frozen=True):
     pending: int
 
 
+class Remote(Struct, frozen=True):
+    """A run at its runner's endpoint, as whoever follows it there knows it now.
+
+    `reason` (CamelCase) and `message` say what stands in the way for the moment. `forgotten`: the runner is there, and
+    does not know the run. `end` is one that came by another way than the run's last event.
+    """
+
+    reason: str = ""
+    message: str = ""
+    forgotten: bool = False
+    end: End | None = None
+
+
 class Observed(Struct, frozen=True):
     """Everything `plan` looks at.
 
@@ -75,7 +93,8 @@ class Observed(Struct, frozen=True):
     None when there is none; they were asked for from the API server where that mattered. `turn` is None until the
     plan has asked for it. `held_up` is the word of the Job controller or the kubelet on why there is no pod, or no
     container. `spec_changed` says whether document or input are others than those that the run was pinned to; None
-    where nobody looked. `seconds_since_write` is None when this operator has not written the status yet.
+    where nobody looked. `remote` is None where nobody follows the run at an endpoint. `seconds_since_write` is None when
+    this operator has not written the status yet.
     """
 
     now: datetime
@@ -93,6 +112,7 @@ class Observed(Struct, frozen=True):
     turn: Turn | None = None
     held_up: str | None = None
     spec_changed: bool | None = None
+    remote: Remote | None = None
     seconds_since_write: float | None = None
     status_interval: float = 1.0
 
@@ -134,14 +154,19 @@ class Observed(Struct, frozen=True):
 
     @property
     def mode(self) -> str:
-        """How the run is, or would be, launched: Job or Pod."""
-        now = self.runner.spec.launch.mode if self.runner is not None else "Job"
+        """How the run is, or would be, started: Job, Pod or Endpoint."""
+        now = self.runner.spec.mode if self.runner is not None else "Job"
         return str(self.snapshot.get("mode") or now)
 
     @property
     def workload(self) -> Json | None:
-        """What runs the workflow: the Job, or in Pod mode the pod."""
+        """What the operator has made to run the workflow: the Job, or in Pod mode the pod; nothing at an endpoint."""
         return self.pod if self.mode == "Pod" else self.job
+
+    @property
+    def at_endpoint(self) -> bool:
+        """Whether the run is, or would be, handed to a runner at an endpoint."""
+        return self.mode == ENDPOINT
 
     @property
     def in_line(self) -> bool:

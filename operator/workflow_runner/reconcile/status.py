@@ -20,7 +20,9 @@ MAX_OUTPUT = 256 * 1024
 
 MAX_MESSAGE = 4096
 
-MEND_BY_HAND = frozenset({*HOPELESS, "NotAllowed", "AdmissionDenied", "ManifestRejected", "ServiceAccountNotFound"})
+MEND_BY_HAND = frozenset(
+    {*HOPELESS, "NotAllowed", "AdmissionDenied", "ManifestRejected", "ServiceAccountNotFound", "StigmerRefused"}
+)
 """Reasons that do not go away by themselves: the run is stalled, in kstatus' words."""
 
 DEFAULT_RETRIES_WITH_SNAPSHOTS = 6
@@ -118,15 +120,25 @@ def pinned(o: Observed, runner: Runner, accepted: Accepted, *, workload: str, la
         "launches": launches,
         "specDigest": accepted.digest,
         "runner": snapshot_of(o, runner),
-        workload_field(o): workload,
+        **started_as(o, workload),
         "callback": o.status.get("callback") or callback,
         "progress": o.status.get("progress") or 0,
     }
 
 
-def workload_field(o: Observed) -> str:
-    """The status field that names the workload."""
-    return "podName" if o.mode == "Pod" else "jobName"
+def started_as(o: Observed, workload: str) -> Json:
+    """What status says of a launch: the workload's name or, at an endpoint, since when."""
+    if o.at_endpoint:
+        return {"submitTime": o.status.get("submitTime") or to_text(o.now)}
+    return {"podName" if o.mode == "Pod" else "jobName": workload}
+
+
+def starting_over(live: LiveRun, status: Json) -> Json:
+    """`status` of a run that begins anew at its endpoint, before the first event of the next attempt."""
+    gone = ("tasks", "taskCounts", "pausedSince")
+    status = {key: value for key, value in status.items() if key not in gone}
+    callback = {**status["callback"], "sourceSequence": 0, "baseSequence": live.next_base}
+    return {**status, "attempt": live.attempt + 1, "progress": 0, "callback": callback}
 
 
 def snapshot_of(o: Observed, runner: Runner) -> Json:
@@ -138,14 +150,20 @@ def snapshot_of(o: Observed, runner: Runner) -> Json:
         "uid": runner.uid,
         "generation": runner.generation,
         "type": spec.type,
-        "mode": spec.launch.mode,
-        "image": o.launch.image,
+        "mode": spec.mode,
         "retries": _retries(o, runner),
     }
+    if spec.endpoint is None:
+        snapshot["image"] = o.launch.image
+    else:
+        snapshot["endpoint"] = spec.endpoint
+    for key, part in (("tls", spec.tls), ("apiKeySecretRef", spec.api_key_secret_ref)):
+        if part is not None:
+            snapshot[key] = part.model_dump(by_alias=True, exclude_none=True)
     if spec.stigmer is not None:
         snapshot["stigmer"] = spec.stigmer.model_dump(by_alias=True, exclude_none=True)
-    if spec.launch.template is not None:
-        snapshot["template"] = spec.launch.template.model_dump(by_alias=True, exclude_none=True)
+    if spec.template is not None:
+        snapshot["template"] = spec.template.model_dump(by_alias=True, exclude_none=True)
     if spec.snapshots is not None:
         snapshot["snapshots"] = spec.snapshots.model_dump(by_alias=True, exclude_none=True)
     for key, value in (
@@ -174,7 +192,7 @@ def followed(o: Observed, live: LiveRun, status: Json) -> Json:
         status["tasks"] = tasks
     if live.start is not None:
         status["startTime"] = to_text(live.start)
-    if live.pod_name and o.mode != "Pod":
+    if live.pod_name and o.mode == "Job":
         status["podName"] = live.pod_name
     if live.paused_seconds:
         status["pausedSeconds"] = round(live.paused_seconds, 3)

@@ -71,7 +71,8 @@ async def _has_what_every_runner_has(session: Session) -> None:
 async def _pauses_and_resumes_or_neither(session: Session) -> None:
     if not session.has(PAUSE) and not session.has(RESUME):
         raise NotOffered("UNIMPLEMENTED: PauseExecution, ResumeExecution")
-    session.need(PAUSE, RESUME)
+    if missing := [method.name for method in (PAUSE, RESUME) if not session.has(method)]:
+        raise Unmet("both, or neither", f"UNIMPLEMENTED: {missing[0]}")
 
 
 async def _reflects(session: Session) -> None:

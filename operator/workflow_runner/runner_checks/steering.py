@@ -6,7 +6,7 @@ import asyncio
 
 import grpc
 
-from workflow_runner.runner_checks.interface import CANCEL, GET_STATUS, PAUSE, RESUME, TERMINAL
+from workflow_runner.runner_checks.interface import CANCEL, GET_EVENTS, GET_STATUS, PAUSE, RESUME, SUBSCRIBE, TERMINAL
 from workflow_runner.runner_checks.offering import NOBODY
 from workflow_runner.runner_checks.session import OK, Followed, Session, Unmet
 
@@ -35,9 +35,11 @@ async def _is_cancelled_once(session: Session) -> None:
         await _expect_cancelled(session, run)
         session.expect(await session.cancel(run.id), OK, after="after its end, too")
         await _quiet(run)
-        ends = [kind for kind in run.types() if kind in TERMINAL]
-        if len(ends) != 1:
-            raise Unmet("one terminal event", run.heard)
+        types = run.types()
+        if session.has(GET_EVENTS) or session.has(SUBSCRIBE):
+            types = [event.event_type for event in await session.all_events(run.id)]
+        if len([kind for kind in types if kind in TERMINAL]) != 1:
+            raise Unmet("one terminal event", types[-20:])
 
 
 async def _quiet(run: Followed) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
 import grpc
 import structlog
 
 from workflow_runner.cluster import ClusterError
-from workflow_runner.errors import PermissionDenied, Unauthenticated, Unavailable
+from workflow_runner.errors import PermissionDenied, Unauthenticated, Unavailable, WorkflowRunnerError
 from workflow_runner.hosts.event_bus import Offer
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import command_pb2_grpc, io_pb2
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2, sink_pb2_grpc
@@ -47,6 +47,10 @@ ALL_OVER = sink_pb2.WatchResponse(
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+SecretsOf = Callable[[str], Awaitable[dict[str, str]]]
+"""By an execution's uid. Raises Unavailable or ClusterError, which pass, or another error, which does not."""
+SECRETS_AT_ONCE = 32
+
 
 class LiveRuns(Protocol):
     """What the sink needs of the live runs (controller.runs)."""
@@ -65,8 +69,13 @@ class LiveRuns(Protocol):
 class SinkService(sink_pb2_grpc.SinkServiceServicer):
     """Progress up, desired state and CloudEvents down."""
 
-    def __init__(self, runs: LiveRuns, identities: Identities, events: EventHub | None = None) -> None:
+    def __init__(
+        self, runs: LiveRuns, identities: Identities, events: EventHub | None = None, *, secrets: SecretsOf | None = None
+    ) -> None:
+        """`secrets` gives the secret values of an execution's environment in Stigmer; without it there are none."""
         self._runs = runs
+        self._secrets = secrets
+        self._reading = asyncio.Semaphore(SECRETS_AT_ONCE)
         self.events = events or EventHub()
         """Hands CloudEvents to the pods that listen."""
         self._identities = identities
@@ -164,6 +173,22 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
                 run = self._runs.get(caller.execution_uid)
                 if run is None or run.end is not None:
                     ear.wanted = ()  # nobody is waited for
+
+    async def Secrets(self, request: sink_pb2.SecretsRequest, context: Context) -> sink_pb2.SecretsResponse:
+        """The secret values of the caller's own run, read now."""
+        caller = await self._caller(context)
+        await self._check(caller, request.run, context)
+        if self._secrets is None or await self._known(caller, context) is None:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "sink.no-secrets: the run has ended, or has no secrets")
+        assert self._secrets is not None  # noqa: S101 - abort raises
+        try:
+            async with self._reading:
+                return sink_pb2.SecretsResponse(values=await self._secrets(caller.execution_uid))
+        except (ClusterError, Unavailable) as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"{error.code}: {error}")
+        except WorkflowRunnerError as error:
+            await self._refuse(context, grpc.StatusCode.FAILED_PRECONDITION, f"{error.code}: {error}")
+        raise AssertionError("abort raises")
 
     async def report(self, event: io_pb2.WorkflowProgressEvent, context: Context) -> io_pb2.ProgressAckResponse:
         """One event by the older callback client (ReportProgress)."""

@@ -52,7 +52,7 @@ _METHODS: dict[Api, tuple[str, type[Answer]]] = {
 LARGEST_EVENT_BYTES = 4 * 1024 * 1024 - 16 * 1024
 MOST_DETAIL = 500
 
-_RETRYABLE = frozenset(
+RETRYABLE = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -64,7 +64,7 @@ _RETRYABLE = frozenset(
         grpc.StatusCode.CANCELLED,
     }
 )
-_REFUSES_ALL = {
+REFUSES_ALL = {
     grpc.StatusCode.UNAUTHENTICATED: "stigmer.unauthenticated",
     grpc.StatusCode.PERMISSION_DENIED: "stigmer.permission-denied",
     grpc.StatusCode.UNIMPLEMENTED: "stigmer.unimplemented",
@@ -191,7 +191,7 @@ class CallbackClient:
                 return
             if answer.code() is grpc.StatusCode.ALREADY_EXISTS:
                 return
-            if attempt == self._attempts or answer.code() not in _RETRYABLE:
+            if attempt == self._attempts or answer.code() not in RETRYABLE:
                 raise self._translated(event, answer, attempt) from answer
             log.debug("attempt %d of %d to reach Stigmer failed: %s", attempt, self._attempts, answer.code().name)
             await asyncio.sleep(self._backoff.seconds(attempt))
@@ -220,10 +220,10 @@ class CallbackClient:
     def _translated(self, event: WorkflowProgressEvent, error: grpc.aio.AioRpcError, attempts: int) -> WorkflowRunnerError:
         status, hint = error.code(), _HINTS.get(error.code())
         said = f"{status.name}: {(error.details() or 'no details')[:MOST_DETAIL]}"
-        if status in _REFUSES_ALL:
+        if status in REFUSES_ALL:
             text = f"{self.destination.endpoint} refuses our events: {said}"
-            return DestinationRefused(text, status=status.name, code=_REFUSES_ALL[status], hint=hint)
-        if status in _RETRYABLE:
+            return DestinationRefused(text, status=status.name, code=REFUSES_ALL[status], hint=hint)
+        if status in RETRYABLE:
             text = f"{self._told(event)} was not delivered in {attempts} attempts: {said}"
             return DeliveryFailed(text, status=status.name, hint=_tls_hint(error, self.destination))
         return DeliveryRefused(f"{self._told(event)} was refused: {said}", status=status.name)

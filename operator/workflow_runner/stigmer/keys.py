@@ -88,6 +88,9 @@ class KeyFile:
     def _on_refused(self, destination: Destination) -> None:
         if destination == self.destination:
             self._refused.set()
+        elif replace(destination, api_key=self.destination.api_key) == self.destination:
+            # Tracked with a key that has been replaced since.
+            self._relay.redirect(destination, self.destination)
 
     async def _watch(self) -> None:
         while True:

@@ -64,7 +64,7 @@ SPECS = {
         runnerRef runId workflow input inputFrom env secrets timeout retries ttlAfterFinished deleteAfterFinished template
         paused cancelled cancellation
     """,
-    "WorkflowRunner": "type launch stigmer limits defaults allow snapshots paused",
+    "WorkflowRunner": "type endpoint tls apiKeySecretRef launch stigmer limits defaults allow snapshots paused",
 }
 
 

@@ -62,4 +62,4 @@ def test_the_examples_are_yaml_and_those_of_runners_are_runners() -> None:
     assert len(blocks) == 4
     specs = [yaml.safe_load(block)["spec"] for block in blocks]
     runners = [WorkflowRunnerSpec.model_validate(spec) for spec in specs if "allow" in spec]
-    assert [runner.launch.mode for runner in runners] == ["Pod", "Job"]
+    assert [runner.mode for runner in runners] == ["Pod", "Job"]

@@ -44,7 +44,7 @@ async def _branch(engine: Engine, task: ForkTask, fork: Fork, number: int, place
     """Run a branch, or the rest of it, and note how it ended. Raises _Decided when that decides the fork."""
     branch = fork.branches[number]
     try:
-        await engine.run_list(task.branches[number], branch.tasks, place._replace(holder=branch))
+        await engine.run_list(task.branches[number], branch.tasks, Place(branch, *place[1:]))
     except Ended as ended:
         branch.end, branch.output = "ended", ended.output
     except WorkflowFault as fault:
@@ -71,7 +71,8 @@ def _settle(engine: Engine, task: ForkTask, fork: Fork, holder: Holder) -> Json:
     if decided.end == "failed":
         raise WorkflowFault(Problem.from_dict(decided.error or {}))
     for branch in [decided] if task.compete else fork.branches:
-        if branch.end in ("completed", "ended"):
+        # Most branches leave the context as it was.
+        if (branch.replaced or branch.context is not fork.context) and branch.end in ("completed", "ended"):
             _carry_over(fork.context, branch, holder)
     if decided.end == "ended":
         raise Ended(decided.output)

@@ -10,9 +10,6 @@ What the language cannot say is an error that names the task and the place; noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from types import MappingProxyType
-
 from msgspec import Struct, field
 
 from workflow_runner.dsl.diagnostics import MOST, Diagnostic, DocumentErrors
@@ -78,9 +75,9 @@ def convert(spec: WorkflowSpec, *, check: bool = True) -> Converted:
 
 def _document(spec: WorkflowSpec, problems: Problems) -> Placed:
     names = Names(environment=frozenset(spec.env_spec.data))
-    for field in ("dsl", "namespace", "name", "version"):
-        if not getattr(spec.document, field):
-            problems.error("stigmer.missing", f"document needs {field!r}", "/document")
+    for name in ("dsl", "namespace", "name", "version"):
+        if not getattr(spec.document, name):
+            problems.error("stigmer.missing", f"document needs {name!r}", "/document")
     if not spec.tasks:
         problems.error("stigmer.missing", "a workflow needs a task", "/tasks")
     raw = [raw_task(task, problems, f"/tasks/{number}") for number, task in enumerate(spec.tasks)]
@@ -108,13 +105,9 @@ def _header(spec: WorkflowSpec) -> Placed:
 def _check(document: dict[str, Json], sources: Sources, problems: Problems) -> None:
     """Note what is wrong with the document as if it were said of the spec."""
     try:
-        _, found = read_document(MappingProxyType(document), NAME)
+        _, found = read_document(document, NAME)
     except DocumentErrors as error:
         found = error.diagnostics
-    for diagnostic in _first(found):
+    for diagnostic in found[:MOST]:
         pointer, task = sources.find(diagnostic.pointer)
         problems.add(diagnostic.severity, diagnostic.code, diagnostic.message, pointer, task, diagnostic.hint)
-
-
-def _first(found: Iterable[Diagnostic]) -> list[Diagnostic]:
-    return list(found)[:MOST]

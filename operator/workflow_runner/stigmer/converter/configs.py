@@ -33,7 +33,13 @@ class Problems:
     def __init__(self, name: str) -> None:
         self._name = name
         self.found: list[Diagnostic] = []
-        self.failed = False
+        self.errors = 0
+        """How many errors there were, those that are not kept too."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether there was an error."""
+        return self.errors > 0
 
     def error(self, code: str, message: str, pointer: str, task: str = "", *, hint: str = "") -> None:
         """Note something that keeps the spec from becoming a document. `task` is the name of the task."""
@@ -48,7 +54,7 @@ class Problems:
         text = f"task {task!r:.80}: {message}" if task else message
         found = Diagnostic(severity, code, text[:_LONGEST], self._name, 0, 0, pointer, hint[:_LONGEST])
         first_error = severity == "error" and not self.failed
-        self.failed = self.failed or severity == "error"
+        self.errors += severity == "error"
         if len(self.found) < MOST:
             self.found.append(found)
         elif first_error:
@@ -98,8 +104,9 @@ class _Budget:
         self._stopped = False
 
     def json_of(self, struct: ProtoStruct, pointer: str, level: int) -> Json:
-        """The object, or None."""
-        found = {name: self._value(value, f"{pointer}/{escape(name)}", level + 1) for name, value in struct.fields.items()}
+        """The object, or None. Members are sorted, since maps of messages have no order: the same spec is the same document."""
+        fields = struct.fields
+        found = {name: self._value(fields[name], f"{pointer}/{escape(name)}", level + 1) for name in sorted(fields)}
         return None if self._stopped else found
 
     def _value(self, value: Any, pointer: str, level: int) -> Json:
@@ -176,7 +183,7 @@ class _Reader:
         if one.is_repeated:
             if not isinstance(value, list):
                 return self._type(one.name, "a list", value, pointer)
-            items = [self._single(one, item, f"{pointer}/{number}") for number, item in enumerate(value)]
+            items = [self._single(one, item, f"{pointer}/{number}", f"each of {one.name}") for number, item in enumerate(value)]
             return [item for item in items if item is not None]
         return self._single(one, value, pointer)
 
@@ -184,26 +191,28 @@ class _Reader:
         if not isinstance(value, dict):
             return self._type(one.name, "an object", value, pointer)
         inner = cast("Descriptor", one.message_type).fields_by_name["value"]
-        items = {name: self._single(inner, item, f"{pointer}/{escape(name)}") for name, item in value.items()}
+        each = f"each of {one.name}"
+        items = {name: self._single(inner, item, f"{pointer}/{escape(name)}", each) for name, item in value.items()}
         return {name: item for name, item in items.items() if item is not None}
 
-    def _single(self, one: FieldDescriptor, value: Json, pointer: str) -> Any:
+    def _single(self, one: FieldDescriptor, value: Json, pointer: str, what: str = "") -> Any:
+        what = what or one.name
         match one.type:
             case FieldDescriptor.TYPE_STRING:
-                return value if isinstance(value, str) else self._type(one.name, "a string", value, pointer)
+                return value if isinstance(value, str) else self._type(what, "a string", value, pointer)
             case FieldDescriptor.TYPE_BOOL:
-                return value if isinstance(value, bool) else self._type(one.name, "true or false", value, pointer)
+                return value if isinstance(value, bool) else self._type(what, "true or false", value, pointer)
             case FieldDescriptor.TYPE_INT32:
                 whole = isinstance(value, int) and not isinstance(value, bool) and -_INT32 <= value < _INT32
-                return value if whole else self._type(one.name, "a whole number of 32 bits", value, pointer)
+                return value if whole else self._type(what, "a whole number of 32 bits", value, pointer)
             case FieldDescriptor.TYPE_FLOAT:
                 number = isinstance(value, int | float) and not isinstance(value, bool)
-                return value if number else self._type(one.name, "a number", value, pointer)
+                return value if number else self._type(what, "a number", value, pointer)
             case FieldDescriptor.TYPE_ENUM:
                 return self._enum(cast("EnumDescriptor", one.enum_type), value, pointer)
             case _:
                 if not isinstance(value, dict):
-                    return self._type(one.name, "an object", value, pointer)
+                    return self._type(what, "an object", value, pointer)
                 message = cast("Descriptor", one.message_type)
                 return value if message.full_name == _STRUCT else self.message(message, value, pointer)
 
@@ -218,7 +227,7 @@ class _Reader:
         return None
 
     def _type(self, name: str, wanted: str, value: Json, pointer: str) -> None:
-        self._wrong("stigmer.wrong-type", f"{name!r} must be {wanted}, not {type_name(value)}", pointer)
+        self._wrong("stigmer.wrong-type", f"{name} must be {wanted}, not {type_name(value)}", pointer)
 
     def _wrong(self, code: str, message: str, pointer: str) -> None:
         self._problems.error(code, message, pointer, self._task)

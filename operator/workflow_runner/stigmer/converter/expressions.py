@@ -19,6 +19,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+from workflow_runner.dsl.fields import LONGEST_EXPRESSION
 from workflow_runner.dsl.jq_tokens import NotTokens, Token, mentions, tokens
 from workflow_runner.stigmer.converter.configs import Problems
 
@@ -118,6 +119,11 @@ def _quoted(value: str) -> str:
 
 def _parts(value: str, where: Where) -> list[tuple[bool, str]] | None:
     """The pieces of a text, each with whether it is an expression; None when one has no end."""
+    if _OPEN in value and len(value) > LONGEST_EXPRESSION:
+        hint = "put what is long into the workflow's input, and name it by an expression"
+        message = f"a text with an expression in it has {len(value)} characters, more than {LONGEST_EXPRESSION}"
+        where.wrong("expression.too-long", message, hint=hint)
+        return None
     parts: list[tuple[bool, str]] = []
     at = 0
     while (start := value.find(_OPEN, at)) >= 0:
@@ -192,9 +198,9 @@ def _change(ahead: list[Token], where: Where, *, root: bool) -> tuple[str, int] 
     names, first, *rest = where.names, *ahead
     variables = names.variables | names.errors
     name, end = first.text, _behind(first)
-    if first.kind == "variable":
-        if name != "data":
-            return None
+    if first.kind == "variable" and name != "data" and name not in names.errors:
+        return None
+    if first.kind == "variable" and name == "data":
         if not rest or rest[0].kind != "field" or rest[0].text not in variables:
             hint = "a task gets what the one before it gave (`.`), and what was exported is in $context"
             where.wrong("stigmer.bad-expression", "the language has no $data but for the variables of loops", hint=hint)

@@ -7,6 +7,7 @@ document is not used.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from msgspec import Struct
 from workflow_runner.dsl import problems as standard
 from workflow_runner.dsl.nodes import DEEPEST, escape
 from workflow_runner.dsl.templates import Json
+from workflow_runner.expressions.patterns import is_expression
 from workflow_runner.proto.ai.stigmer.agentic.workflow.v1.tasks.agent_call_pb2 import AgentCallTaskConfig
 from workflow_runner.proto.ai.stigmer.agentic.workflow.v1.tasks.call_activity_pb2 import CallActivityTaskConfig
 from workflow_runner.proto.ai.stigmer.agentic.workflow.v1.tasks.for_pb2 import ForTaskConfig
@@ -46,7 +48,7 @@ _DEEPEST = DEEPEST // 4
 _URI = re.compile(r"(?:https?://|urn:)\S+")
 _STANDARD = {type_.rpartition("/")[2]: type_ for type_ in standard.STANDARD_STATUS}
 _WORKFLOW = re.compile(r"(?:([^/@\s]+)/)?([^/@\s]+)(?:@([^/@\s]+))?")
-_ADDRESS = re.compile(r"(?:(grpcs?)://)?(\$\{.+\}|\[[^\]]+\]|[^/:\s]+)(?::([0-9]+|\$\{.+\}))?/([^/]+)", re.DOTALL)
+_ADDRESS = re.compile(r"(?:(grpcs?)://)?(\$\{.+?\}|\[[^\]]+\]|[^/:\s]+)(?::([0-9]+|\$\{.+?\}))?/([^/]+)", re.DOTALL)
 
 Members = dict[str, Placed]
 
@@ -111,8 +113,10 @@ def _task(task: RawTask, problems: Problems, names: Names, namespace: str, depth
         return Placed({}, task.pointer, task.name)
     message, make = _MAKERS[task.kind]
     where = Where(problems, names, f"{task.pointer}/task_config", task.name)
+    errors = problems.errors
     config = read(message, task.config, where.pointer, task.name, problems)
-    members = make(_Task(task, config, where, namespace, depth))
+    # A config that could not be read as it is lacks what is there and wrong: nothing is said about that.
+    members = make(_Task(task, config, where, namespace, depth)) if problems.errors == errors else {}
     if task.export_as:
         place = Where(problems, names, f"{task.pointer}/export/as", task.name)
         as_ = Placed(expression(task.export_as, place), place.pointer)
@@ -282,7 +286,7 @@ def _listen(task: _Task) -> Members:
             hint = "only what is sent to a run and not answered is an event: listen to a signal"
             place.at("type").wrong("stigmer.not-expressible", f"nothing is heard of type {type_!r:.40}", hint=hint)
         attributes = {
-            "id": Placed(text(signal.get("id", ""), place.at("id")), f"{place.pointer}/id"),
+            "id": Placed(_event_id(signal.get("id", ""), place.at("id")), f"{place.pointer}/id"),
             "type": Placed(type_, f"{place.pointer}/type"),
         }
         filters.append(Placed({"with": Placed(attributes, place.pointer)}, place.pointer))
@@ -298,6 +302,16 @@ def _listen(task: _Task) -> Members:
             place.wrong("stigmer.wrong-value", f"the mode cannot be {mode!r:.40}", hint="it is one of one, any, all")
             strategy = {}
     return {"listen": Placed({"to": Placed(strategy, where.pointer)}, task.where.pointer)}
+
+
+def _event_id(value: str, where: Where) -> str:
+    """The id that an event has to have. In a filter an expression is asked about the attribute, and a text may be a pattern:
+    what is computed is so from the task's input, and compared letter for letter."""
+    if has_expression(value):
+        program = text(value, where).removeprefix("${").removesuffix("}").strip()
+        end = "\n" if "#" in program else ""  # a comment must not take the bracket with it
+        return f"${{ $input | ({program}{end}) | tostring }}"
+    return f"${{ . == {json.dumps(value)} }}" if is_expression(value) else value
 
 
 def _wait(task: _Task) -> Members:

@@ -10,16 +10,17 @@ import yaml
 from workflow_runner.dsl.templates import Json
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:[-./][A-Za-z0-9_]+)*")
+_WIDTH = 2**31
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
 def to_yaml(document: Json) -> str:
-    """The text; members stay in their order."""
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=False)
+    """The text; members stay in their order, and texts on one line."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH, default_flow_style=False)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Texts in double quotes unless they are plain words; no aliases."""
+    """Texts in quotes unless they are plain words; no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -27,7 +28,8 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
     is_word = _PLAIN.fullmatch(value) is not None and value.lower() not in _WORDS
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if is_word else '"')
+    style = None if is_word else "'" if value.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 _Dumper.add_representer(str, _text)

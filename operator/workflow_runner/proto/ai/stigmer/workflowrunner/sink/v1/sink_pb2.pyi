@@ -121,6 +121,25 @@ class ListenResponse(_message.Message):
     event_json: bytes
     def __init__(self, number: _Optional[int] = ..., event_json: _Optional[bytes] = ...) -> None: ...
 
+class SecretsRequest(_message.Message):
+    __slots__ = ("run",)
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    run: Run
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
+
+class SecretsResponse(_message.Message):
+    __slots__ = ("values",)
+    class ValuesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.ScalarMap[str, str]
+    def __init__(self, values: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
 class WatchResponse(_message.Message):
     __slots__ = ("desired_state", "reason", "generation", "recorded_sequence", "delivered_sequence")
     class DesiredState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):

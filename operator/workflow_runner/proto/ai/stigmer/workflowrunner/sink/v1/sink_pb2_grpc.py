@@ -49,6 +49,11 @@ class SinkServiceStub:
                 request_serializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.ListenRequest.SerializeToString,
                 response_deserializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.ListenResponse.FromString,
                 _registered_method=True)
+        self.Secrets = channel.unary_unary(
+                '/ai.stigmer.workflowrunner.sink.v1.SinkService/Secrets',
+                request_serializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.SecretsRequest.SerializeToString,
+                response_deserializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.SecretsResponse.FromString,
+                _registered_method=True)
 
 
 class SinkServiceServicer:
@@ -78,6 +83,14 @@ class SinkServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Secrets(self, request, context):
+        """The secret values of the run's environment in Stigmer, for a run of a workflow there: asked for before the
+        workflow begins, read from Stigmer at this moment, and kept nowhere.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SinkServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +108,11 @@ def add_SinkServiceServicer_to_server(servicer, server):
                     servicer.Listen,
                     request_deserializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.ListenRequest.FromString,
                     response_serializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.ListenResponse.SerializeToString,
+            ),
+            'Secrets': grpc.unary_unary_rpc_method_handler(
+                    servicer.Secrets,
+                    request_deserializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.SecretsRequest.FromString,
+                    response_serializer=ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.SecretsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +196,33 @@ class SinkService:
             '/ai.stigmer.workflowrunner.sink.v1.SinkService/Listen',
             ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.ListenRequest.SerializeToString,
             ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.ListenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Secrets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ai.stigmer.workflowrunner.sink.v1.SinkService/Secrets',
+            ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.SecretsRequest.SerializeToString,
+            ai_dot_stigmer_dot_workflowrunner_dot_sink_dot_v1_dot_sink__pb2.SecretsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,64 @@
+"""Runners that do less than the DAG runner of examples/runners, or ask for more, and are right for all that."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+from examples.runners.dag import dag_runner
+from examples.runners.dag.dag_runner import Event, ExecutionService, QueryController, Runs
+from google.protobuf import empty_pb2
+from tests.integration.conformance_command.wrong_runners import KEY, Context
+
+from workflow_runner.proto.ai.stigmer.agentic.workflowrunner.v1 import io_pb2, service_pb2_grpc
+
+
+class CannotPause(ExecutionService):
+    async def PauseExecution(self, request: io_pb2.PauseExecutionRequest, context: Context) -> empty_pb2.Empty:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this runner cannot pause")
+        raise AssertionError("abort raises")
+
+    async def ResumeExecution(self, request: io_pb2.ResumeExecutionRequest, context: Context) -> empty_pb2.Empty:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this runner cannot pause")
+        raise AssertionError("abort raises")
+
+
+def only_what_it_must(runs: Runs) -> grpc.aio.Server:
+    """Neither pauses nor answers queries."""
+    return dag_runner.server_for(CannotPause(runs), None)
+
+
+class PointsElsewhere(ExecutionService):
+    async def Execute(self, request: io_pb2.WorkflowExecuteInput, context: Context) -> AsyncIterator[Event]:
+        if "overlong" in request.workflow_yaml:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "use execute_async")
+        async for event in super().Execute(request, context):
+            yield event
+
+
+def looks_at_time_limits(runs: Runs) -> grpc.aio.Server:
+    """Refuses what may take too long, and says what to do."""
+    return dag_runner.server_for(PointsElsewhere(runs), QueryController(runs))
+
+
+def asks_for_a_token(runs: Runs) -> grpc.aio.Server:
+    """Knows KEY only."""
+
+    class Doorman(grpc.aio.ServerInterceptor):
+        async def intercept_service(self, continuation: Any, details: Any) -> Any:
+            handler = await continuation(details)
+            if handler is None or ("authorization", f"Bearer {KEY}") in details.invocation_metadata:
+                return handler
+
+            async def refuse(request: object, context: Context) -> None:
+                await context.abort(grpc.StatusCode.UNAUTHENTICATED, f"no, {details.invocation_metadata}")
+
+            if handler.response_streaming:
+                return grpc.unary_stream_rpc_method_handler(refuse, handler.request_deserializer)  # type: ignore[arg-type]
+            return grpc.unary_unary_rpc_method_handler(refuse, handler.request_deserializer)
+
+    server = grpc.aio.server(interceptors=[Doorman()], options=[("grpc.so_reuseport", 0)])
+    service_pb2_grpc.add_WorkflowExecutionServiceServicer_to_server(ExecutionService(runs), server)
+    return server
