@@ -43,6 +43,10 @@ class Sink(sink_pb2_grpc.SinkServiceServicer):
     """After this many batches of a stream it is broken off, without an answer; the last one is lost."""
     mute: bool = False
     """Watch streams are opened and never answered."""
+    secrets: dict[str, str] | None = None
+    """What a run has in Stigmer; without it the operator says no."""
+    asked: list[sink_pb2.SecretsRequest] = field(default_factory=list)
+    """For secrets."""
     _server: grpc.aio.Server | None = None
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -110,6 +114,14 @@ class Sink(sink_pb2_grpc.SinkServiceServicer):
         self.ended += 1
         await self._notify()
         return sink_pb2.ProgressResponse(received_sequence=received)
+
+    async def Secrets(self, request: sink_pb2.SecretsRequest, context: Context) -> sink_pb2.SecretsResponse:
+        self.asked.append(request)
+        await self._notify()
+        await self._enter(context)
+        if self.secrets is None:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "stigmer.refused: no such workflow")
+        return sink_pb2.SecretsResponse(values=self.secrets)
 
     async def Watch(self, request: sink_pb2.WatchRequest, context: Context) -> AsyncIterator[Watch]:
         await self._enter(context)

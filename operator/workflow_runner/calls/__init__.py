@@ -107,6 +107,11 @@ class Calls:
         _, resources = await self._resources_over_http()
         return await resources.get(kind, uri, read, largest=largest, authentication=authentication)
 
+    @property
+    def left(self) -> bool:
+        """Whether there are processes that nobody waits for."""
+        return self._processes is not None and self._processes.left
+
     async def linger(self, seconds: float) -> None:
         """Wait so long at most for the processes that nobody waits for."""
         if self._processes is not None:

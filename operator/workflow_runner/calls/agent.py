@@ -165,7 +165,7 @@ class AgentCalls:
         """`retry_seconds` are the first and the longest pause after a failure, `look_seconds` between two questions after the
         state."""
         telemetry.conceal(service.api_key)
-        self._service = service
+        self._service, self._key = service, service.api_key
         self._total, self._request, self._retry, self._look = total_seconds, request_seconds, retry_seconds, look_seconds
         self._channel: grpc.aio.Channel | None = None
         self._streams = True
@@ -191,6 +191,7 @@ class AgentCalls:
         seconds = min(max(float(given.get("seconds", self._total)), 0.0), MOST_SECONDS)
         tag = "call-" + hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]
         asked = _Asked(given["agent"], tag, asyncio.get_running_loop().time() + seconds, given["output"])
+        await self._read_key()
         try:
             async with asyncio.timeout(seconds):
                 secret = {} if environment is None else cast("Mapping[str, Json]", environment["members"])
@@ -369,8 +370,19 @@ class AgentCalls:
                 self._channel = grpc.aio.insecure_channel(service.endpoint, _OPTIONS)
         return self._channel
 
+    async def _read_key(self) -> None:
+        """Know the key as it is now. Raises WorkflowFault (`configuration`)."""
+        file = self._service.api_key_file
+        if file is None:
+            return
+        try:
+            self._key = (await asyncio.to_thread(file.read_text)).strip()
+        except (OSError, ValueError):
+            raise fault(CONFIGURATION, "the file with Stigmer's API key cannot be read") from None
+        telemetry.conceal(self._key)
+
     def _metadata(self) -> tuple[tuple[str, str], ...]:
-        key = self._service.api_key
+        key = self._key
         return (("authorization", f"Bearer {key}"),) if key else ()
 
     def _fault(self, asked: _Asked, what: str, failed: _Failed) -> Exception:

@@ -5,9 +5,10 @@ Arguments, from interpreter/tasks/run_process.py: `process` (shell, script), `co
 (strings), `stdin` (a string; absent or null: nothing) and `await`. The answer is `{code, stdout, stderr}`, and null where
 nobody waits.
 
-A process sees of the runner's environment only what is in INHERITED, and what ProcessRules.environment adds. It may take ProcessRules.seconds and write
-LARGEST_OUTPUT bytes. When it has ended, has done too much of either, or its task is cancelled, whatever is left of its
-group is killed: SIGTERM first, SIGKILL after TERM_SECONDS. Errors never repeat what was run or what it wrote.
+A process sees of the runner's environment only what is in INHERITED, and what ProcessRules.environment adds. It may take
+ProcessRules.seconds and write LARGEST_OUTPUT bytes. When it has ended, has done too much of either, or its task is cancelled,
+whatever is left of its group is killed: SIGTERM first, SIGKILL after TERM_SECONDS. Errors never repeat what was run or what it
+wrote.
 """
 
 from __future__ import annotations
@@ -118,6 +119,11 @@ class Processes:
         self._detached.add(task)
         task.add_done_callback(self._detached.discard)
         return None
+
+    @property
+    def left(self) -> bool:
+        """Whether there are processes that nobody waits for."""
+        return bool(self._detached)
 
     async def linger(self, seconds: float) -> None:
         """Wait so long at most for the processes that nobody waits for."""

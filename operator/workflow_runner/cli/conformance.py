@@ -16,6 +16,7 @@ from cyclopts import Parameter
 
 from workflow_runner import telemetry
 from workflow_runner.errors import InvalidInput
+from workflow_runner.settings import log_level
 
 if TYPE_CHECKING:
     import grpc
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from workflow_runner.runner_checks.profile import Profile
     from workflow_runner.runner_checks.suite import Limits, Result
 
-PASSED, FAILED = 0, 1
+PASSED, FAILED, CANCELLED = 0, 1, 3
 LARGEST_FILE = 1024 * 1024
 
 
@@ -55,6 +56,7 @@ def conformance(
     passed, failed, or is not offered. Exits with 0 when nothing failed, with 1 otherwise, and with 2 when the command
     line is wrong, nobody answers at the endpoint, or the runner does not know its caller.
     """
+    telemetry.configure_logging(log_level(), json=False)
     from workflow_runner.runner_checks import profile as profiles
     from workflow_runner.runner_checks.reports import line, to_json, to_junit, totals
     from workflow_runner.runner_checks.suite import Limits, select
@@ -78,7 +80,11 @@ def conformance(
             print(line(result, verbose=verbose, coloured=coloured), flush=True)
 
     limits = Limits(answer=timeout, settle=settle, total=within)
-    results = asyncio.run(_run(target, credentials, metadata, documents, limits, chosen, tell))
+    try:
+        results = asyncio.run(_run(target, credentials, metadata, documents, limits, chosen, tell))
+    except KeyboardInterrupt:
+        print("workflow-runner: cancelled: SIGINT was received", file=sys.stderr)
+        return CANCELLED
     if format == "text":
         print(totals(results))
     elif format == "json":

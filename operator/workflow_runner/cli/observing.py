@@ -59,12 +59,12 @@ def join(parts: Parts, metrics: Metrics, reachability: Reachability) -> None:
     parts.store.moved = moved
     parts.queue.reconciled = metrics.reconciled
     parts.validator.checked = metrics.checked
-    parts.relay.reported = metrics.reported
+    parts.relay.reported = metrics.callbacks.reported
     parts.sink.received = metrics.received
     parts.sink.turned_away = metrics.turned_away
     metrics.executions(lambda: figures.tally(parts.store, parts.namespace))
     metrics.queue(parts.queue.depth, lambda: parts.queue.busy, parts.queue.oldest)
-    metrics.outboxes(parts.relay.stands)
+    metrics.callbacks.outboxes(parts.relay.stands)
     metrics.streams(lambda: parts.sink.streams)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import signal
 import sys
@@ -37,7 +38,7 @@ from workflow_runner.hosts.events import to_proto
 from workflow_runner.hosts.local import LocalRun, Source
 from workflow_runner.interpreter.events import Event
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted, Outcome
-from workflow_runner.settings import log_level
+from workflow_runner.settings import log_level, stigmer_settings
 
 if TYPE_CHECKING:
     from workflow_runner.calls.addresses import AddressRules
@@ -85,7 +86,7 @@ def run(
     source, name = read_file(file)
     value, secrets = read_input(input, input_file), read_secrets(secret)
     addresses = address_rules(allow_address, deny_address)
-    host = host_options(file, workflows)
+    host = host_options(file, workflows, stigmer=stigmer_settings(os.environ))
     options = event_options(listen, event_sink, lifecycle_sink)
     telemetry.conceal_all(secrets)
     try:

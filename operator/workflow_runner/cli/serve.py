@@ -19,6 +19,7 @@ from typing import Annotated
 import structlog
 from cyclopts import Parameter
 from msgspec import Struct
+from msgspec.structs import replace
 
 from workflow_runner import __version__, telemetry
 from workflow_runner.calls.addresses import AddressRules
@@ -28,7 +29,9 @@ from workflow_runner.cli.host import host_options
 from workflow_runner.cli.telling import telling
 from workflow_runner.errors import InvalidInput
 from workflow_runner.hosts.documents import Documents
+from workflow_runner.hosts.elsewhere import HostOptions
 from workflow_runner.hosts.execution_store import ExecutionStore
+from workflow_runner.hosts.jq_pool import JqPool
 from workflow_runner.hosts.local_execution import Environment
 from workflow_runner.hosts.local_executions import Bounds, LocalExecutions
 from workflow_runner.server.authentication import Authenticate, StaticKeys, anybody
@@ -36,9 +39,11 @@ from workflow_runner.server.calls import CallInterceptor
 from workflow_runner.server.executions import execution_services
 from workflow_runner.server.grpc_server import Certificates, GrpcServer
 from workflow_runner.server.health import serve_health
+from workflow_runner.server.metrics import ServeMetrics, serve_metrics
 from workflow_runner.settings import ServeSettings, serve_settings
 
 LAST_CALLS_SECONDS = 5.0
+NOT_SERVING = "the service has not begun yet, or is stopping"
 
 log = structlog.get_logger(__name__)
 
@@ -119,32 +124,65 @@ async def _serve(settings: ServeSettings, parts: _Parts) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server: GrpcServer | None = None
+
+    def trouble() -> str | None:
+        return None if server is not None and server.serving else NOT_SERVING
+
+    def address() -> str:
+        return settings.public_address or _own_address(parts.address, 0 if server is None else server.port)
+
     async with contextlib.AsyncExitStack() as stack:
+        # First, so that whoever asks how it stands hears that it is beginning.
+        health = await serve_health(settings.health_port, ready={"grpc": trouble})
+        stack.push_async_callback(health.close)
+        metrics = ServeMetrics()
+        scraped = await serve_metrics(settings.metrics_port, metrics)
+        stack.push_async_callback(scraped.cleanup)
         eventing = await stack.enter_async_context(open_events(parts.events))
+        jq = JqPool()
+        stack.push_async_callback(jq.aclose)
+        documents = Documents()
         executions = LocalExecutions(
-            Documents(),
-            Environment(eventing.bus, host_options(), parts.addresses),
+            documents,
+            Environment(eventing.bus, replace(_shared(host_options()), jq=jq), parts.addresses),
             store=parts.store,
             bounds=Bounds(live=settings.most_executions),
         )
-        await stack.enter_async_context(telling(executions, eventing, settings.stigmer))
-        services = execution_services(
-            executions, address=lambda: settings.public_address or _own_address(parts.address, server.port)
-        )
+        relay = await stack.enter_async_context(telling(executions, eventing, settings.stigmer, ended=metrics.ended))
+        services = execution_services(executions, address=address)
         server = GrpcServer(services, parts.interceptor, certificates=parts.certificates)
+        parts.interceptor.called = metrics.calls.called
+        relay.reported = metrics.callbacks.reported
+        metrics.callbacks.outboxes(relay.stands)
+        metrics.executions(executions.by_status)
+        metrics.documents(lambda: len(documents))
         # Before the first call: an id that an earlier process accepted is known.
         gone_on = await executions.go_on()
         await server.start(parts.address)
-        ready = {"grpc": lambda: None if server.serving else "the service is stopping"}
-        health = await serve_health(settings.health_port, ready=ready)
-        stack.push_async_callback(health.close)
-        kept = "their state is kept" if parts.store is not None else "they end with this process: there is no state folder"
-        log.info("serving", version=__version__, address=parts.address, port=server.port, gone_on=gone_on, runs=kept)
+        log.info(
+            "serving",
+            version=__version__,
+            address=parts.address,
+            port=server.port,
+            health_port=health.port,
+            metrics_port=scraped.addresses[0][1],
+            gone_on=gone_on,
+            runs="their state is kept" if parts.store is not None else "they end with this process: there is no state folder",
+        )
         await stop.wait()
         log.info("stopping", running=executions.live)
         await server.drain()
         await executions.close(settings.stop_seconds)
         await server.stop(LAST_CALLS_SECONDS)
+
+
+def _shared(options: HostOptions) -> HostOptions:
+    """With one number of processes for all runs together."""
+    from workflow_runner.calls.process import ProcessRules
+
+    rules = options.processes or ProcessRules()
+    return replace(options, processes=replace(rules, places=asyncio.Semaphore(rules.at_once)))
 
 
 def _own_address(address: str, port: int) -> str:

@@ -1,10 +1,13 @@
-"""Who hears of the runs of `workflow-runner serve`: Stigmer, the sink of lifecycle events, and the log. Called by cli.serve."""
+"""Who hears of the runs of `workflow-runner serve`: Stigmer, the sink of lifecycle events, metrics, and the log. Called by
+cli.serve."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import json
+import time
+from collections.abc import AsyncIterator, Callable
 
 from pydantic import SecretStr
 
@@ -14,13 +17,16 @@ from workflow_runner.hosts.lifecycle import LifecycleReporter
 from workflow_runner.hosts.local_execution import ENDS, LocalExecution
 from workflow_runner.hosts.local_executions import LocalExecutions
 from workflow_runner.hosts.story import log_event
-from workflow_runner.interpreter.events import Event
+from workflow_runner.interpreter.events import Event, EventType
 from workflow_runner.reconcile.live import LiveRun
 from workflow_runner.settings import StigmerSettings
 from workflow_runner.stigmer.client import Destination
 from workflow_runner.stigmer.keys import KeyFile
 from workflow_runner.stigmer.relay import Relay
 from workflow_runner.stigmer.status import status_of
+
+LAST_CALLBACKS_SECONDS = 5.0
+"""How long what still waits for Stigmer may take when the process ends, where nothing is kept for the next one."""
 
 
 class Lifecycles:
@@ -56,16 +62,19 @@ class Lifecycles:
 
 
 class Callbacks:
-    """Every event to Stigmer, numbered as the run's own events are: nobody else numbers them here."""
+    """Every event to Stigmer, numbered as the run's own events are: nobody else numbers them here.
 
-    def __init__(self, executions: LocalExecutions, relay: Relay, settings: StigmerSettings) -> None:
+    `destination` gives where to, with the key as of now.
+    """
+
+    def __init__(self, executions: LocalExecutions, relay: Relay, destination: Callable[[], Destination]) -> None:
         self._executions = executions
         self._relay = relay
-        self._states = settings.api == "status"
+        self._destination = destination
+        self._states = destination().api == "status"
         self._runs: dict[str, LiveRun] = {}
-        self.destination = Destination(
-            settings.endpoint, SecretStr(settings.api_key), use_tls=settings.use_tls, api=settings.api
-        )
+        self._last: dict[str, int] = {}
+        """The newest number of each execution that may be owed something."""
 
     def tracked(self, execution: LocalExecution) -> None:
         """One more execution; what an earlier process kept of its events is owed again, above what it knew as delivered."""
@@ -73,7 +82,7 @@ class Callbacks:
         if self._states:
             self._runs[execution.id] = run
         self._relay.track(
-            execution.id, self.destination, execution.delivered, (lambda: status_of(run)) if self._states else None
+            execution.id, self._destination(), execution.delivered, (lambda: status_of(run)) if self._states else None
         )
         for number, event in execution.kept.events:
             self.told(execution, number, event)
@@ -82,13 +91,18 @@ class Callbacks:
         """One event."""
         message = execution.message(number, event)
         if (run := self._runs.get(execution.id)) is not None:
-            run.ingest(message)
+            run.ingest(message, _output(event))
         if number > execution.delivered:
+            self._last[execution.id] = number
             self._relay.offer(execution.id, message)
 
     def moved(self, execution_id: str) -> None:
         """Stigmer has more of an execution's events than before."""
-        self._executions.delivered(execution_id, self._relay.delivery(execution_id).delivered_sequence)
+        with contextlib.suppress(KeyError):  # it was forgotten meanwhile
+            delivered = self._relay.delivery(execution_id).delivered_sequence
+            if delivered >= self._last.get(execution_id, 0):
+                self._last.pop(execution_id, None)
+            self._executions.delivered(execution_id, delivered)
 
     def owes(self, execution_id: str) -> bool:
         """Whether something of it waits."""
@@ -100,12 +114,38 @@ class Callbacks:
     def forgotten(self, execution_id: str) -> None:
         """Nothing more will be said of it."""
         self._runs.pop(execution_id, None)
+        self._last.pop(execution_id, None)
         self._relay.forget(execution_id)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait so long at most until nothing is owed."""
+        deadline = time.monotonic() + seconds
+        for execution_id, number in list(self._last.items()):
+            await self._relay.delivered(execution_id, number, max(0.0, deadline - time.monotonic()))
+
+
+def _output(event: Event) -> bytes:
+    """The output of a run that has completed, as JSON; in the event's message it stands only where it is small."""
+    if event.type is not EventType.WORKFLOW_COMPLETED:
+        return b""
+    try:
+        return json.dumps(event.output).encode()
+    except (ValueError, TypeError, RecursionError):
+        return b""
 
 
 @contextlib.asynccontextmanager
-async def telling(executions: LocalExecutions, eventing: Eventing, settings: StigmerSettings | None) -> AsyncIterator[Relay]:
-    """Join the executions to whoever hears of them. At the end what still waits for Stigmer has been left a moment."""
+async def telling(
+    executions: LocalExecutions,
+    eventing: Eventing,
+    settings: StigmerSettings | None,
+    *,
+    ended: Callable[[str, float], None],
+) -> AsyncIterator[Relay]:
+    """Join the executions to whoever hears of them. `ended` gets the status of each that ends, and how many seconds it took.
+
+    At the end, what waits for Stigmer and is not kept for the next process has been left a moment.
+    """
     lifecycles = Lifecycles(eventing)
     callbacks: Callbacks | None = None
 
@@ -117,6 +157,8 @@ async def telling(executions: LocalExecutions, eventing: Eventing, settings: Sti
 
     def told(execution: LocalExecution, number: int, event: Event) -> None:
         log_event(event, execution.id)
+        if event.type in ENDS:
+            ended(execution.status, execution.seconds)
         lifecycles.told(execution, event)
         if callbacks is not None:
             callbacks.told(execution, number, event)
@@ -124,17 +166,25 @@ async def telling(executions: LocalExecutions, eventing: Eventing, settings: Sti
     executions.told = told
     async with contextlib.AsyncExitStack() as stack:
         if settings is not None:
-            callbacks = Callbacks(executions, relay, settings)
+            callbacks = Callbacks(executions, relay, await _destination(stack, settings, relay))
             executions.tracked, executions.forgotten, executions.owes = callbacks.tracked, callbacks.forgotten, callbacks.owes
-            if settings.api_key_file is not None:
-                key = await stack.enter_async_context(KeyFile(settings.api_key_file, callbacks.destination, relay))
-                callbacks.destination = key.destination
+            executions.owing = True
             running = asyncio.create_task(relay.run(), name="relay")
             stack.push_async_callback(_end, relay, running)
+            if not executions.keeps:
+                stack.push_async_callback(callbacks.drain, LAST_CALLBACKS_SECONDS)
         try:
             yield relay
         finally:
             await lifecycles.close()
+
+
+async def _destination(stack: contextlib.AsyncExitStack, settings: StigmerSettings, relay: Relay) -> Callable[[], Destination]:
+    destination = Destination(settings.endpoint, SecretStr(settings.api_key), use_tls=settings.use_tls, api=settings.api)
+    if settings.api_key_file is None:
+        return lambda: destination
+    key = await stack.enter_async_context(KeyFile(settings.api_key_file, destination, relay))
+    return lambda: key.destination
 
 
 async def _end(relay: Relay, running: asyncio.Task[None]) -> None:

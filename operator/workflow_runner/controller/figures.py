@@ -63,7 +63,7 @@ def milestones(before: Json, after: Json, *, now: datetime, runner: str) -> list
 
 
 def _workload(status: Json) -> str | None:
-    return status.get("jobName") or status.get("podName")
+    return status.get("jobName") or status.get("podName") or status.get("submitTime")
 
 
 def _asked_at(resource: Json, status: Json) -> datetime:

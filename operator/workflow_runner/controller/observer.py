@@ -29,7 +29,7 @@ from workflow_runner.crd import group
 from workflow_runner.crd.execution import TERMINAL_PHASES, WorkflowExecutionSpec
 from workflow_runner.launchers.payload import Payload, spec_digest
 from workflow_runner.launchers.run import LaunchSettings
-from workflow_runner.reconcile.observed import Accepted, Missing, Observed, Refused, Runner, Turn
+from workflow_runner.reconcile.observed import Accepted, Missing, Observed, Refused, Remote, Runner, Turn
 from workflow_runner.reconcile.run_end import Lost, run_end
 from workflow_runner.reconcile.status import asks_for_another_run
 from workflow_runner.reconcile.timestamps import from_text
@@ -66,7 +66,9 @@ class Observer:
         launch: LaunchSettings,
         namespace: str,
         again: Callable[[str, float], None],
+        remote: Callable[[str], Remote | None],
     ) -> None:
+        """`remote` tells what is known of a run at its runner's endpoint."""
         self._cluster = cluster
         self._store = store
         self._runs = runs
@@ -75,6 +77,7 @@ class Observer:
         self._launch = launch
         self._namespace = namespace
         self._again = again
+        self._remote = remote
         self._checks: OrderedDict[Version, Accepted | Refused] = OrderedDict()
         self._missing: dict[str, tuple[float, Missing]] = {}
         self._checking: dict[Version, asyncio.Task[None]] = {}
@@ -105,6 +108,7 @@ class Observer:
             operator_namespace=self._namespace,
             launch_error=launch_error,
             turn=turn,
+            remote=self._remote(uid),
             seconds_since_write=seconds_since_write,
             status_interval=max(STATUS_SECONDS, len(self._runs) / STATUS_WRITES_PER_SECOND),
         )
@@ -292,6 +296,10 @@ def _wants_check(o: Observed) -> bool:
         return False
     if o.in_line and (o.turn is None or not o.turn.granted):
         return False  # thousands may wait, and each of them looks at its position again and again
+    if o.at_endpoint and "submitTime" in o.status:
+        # What has told something of itself was handed over; it is again only where its runner has forgotten it.
+        unsure = o.remote is None and (o.live is None or o.live.source_sequence == 0)
+        return unsure or (o.remote is not None and o.remote.forgotten)
     return o.workload is None or (o.mode == "Pod" and isinstance(run_end("Pod", None, o.pod, o.now), Lost))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from workflow_runner.cluster import Cluster, ClusterError, Conflict, NotFound, Rejected
+from workflow_runner.controller.endpoints import Endpoints
 from workflow_runner.controller.observer import Observer
 from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.slots import Slots, waiting_of
@@ -56,10 +57,12 @@ class Reconciler:
         observer: Observer,
         destinations: Destinations,
         slots: Slots,
+        endpoints: Endpoints,
         again: Callable[[str, float], None],
     ) -> None:
         self._cluster = cluster
         self._slots = slots
+        self._endpoints = endpoints
         self._store = store
         self._runs = runs
         self._observer = observer
@@ -185,15 +188,23 @@ class Reconciler:
                     await self._begin(observed, execution_id, attempt)
                 case act.EndRun(end):
                     self._runs.conclude(observed.uid, end)
+                    self._endpoints.leave(observed.uid)
                     again = True
                     # The line moves on when status says so, too; this is sooner.
                     self._slots.leave(observed.uid)
                 case act.SetDesired(desired):
                     self._runs.desire(observed.uid, desired)
+                    self._endpoints.steer(observed.uid)
                 case act.CreateInput(manifest):
                     await self._create_input(manifest)
                 case act.CreateWorkload(manifest):
                     await self._create_workload(observed, manifest)
+                case act.FollowEndpoint():
+                    self._endpoints.follow(observed.uid, observed.namespace, action)
+                case act.StartOver():
+                    self._runs.start_over(observed.uid)
+                case act.ForceCancel():
+                    self._endpoints.force_cancel(action)
                 case act.SuspendJob(name, suspend):
                     job = await self._cluster.suspend_job(observed.namespace, name, suspend=suspend)
                     self._store.see_job(job, deleted=False)
@@ -382,6 +393,7 @@ class Reconciler:
 
     def _drop(self, uid: str) -> None:
         self._runs.forget(uid)
+        self._endpoints.leave(uid)
         self._slots.leave(uid)
         self._observer.forget(uid)
         self._written_at.pop(uid, None)

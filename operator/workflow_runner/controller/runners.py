@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from workflow_runner.cluster import Cluster, Conflict, NotFound
+from workflow_runner.controller.endpoints import Endpoints
 from workflow_runner.controller.slots import RunnerName, Slots
 from workflow_runner.controller.stigmer import Destinations
 from workflow_runner.controller.store import Store
@@ -47,11 +48,21 @@ def read_runner(resource: Json) -> Runner:
 class RunnerReconciler:
     """Writes what a runner is, and how much it has to do, into its status."""
 
-    def __init__(self, *, cluster: Cluster, store: Store, slots: Slots, destinations: Destinations, image: str) -> None:
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        store: Store,
+        slots: Slots,
+        destinations: Destinations,
+        endpoints: Endpoints,
+        image: str,
+    ) -> None:
         self._cluster = cluster
         self._store = store
         self._slots = slots
         self._destinations = destinations
+        self._endpoints = endpoints
         self._image = image
         self._written_at: dict[str, float] = {}
 
@@ -61,14 +72,17 @@ class RunnerReconciler:
         resource = self._store.runners.get((namespace, name))
         if resource is None or resource["metadata"].get("deletionTimestamp"):
             self._written_at.pop(key, None)
+            self._endpoints.forget_runner((namespace, name))
             return None
-        status, known = await self._status(resource), resource.get("status") or {}
+        (status, again), known = await self._status(resource), resource.get("status") or {}
         if status == known:
-            return LOOK_SECONDS if (resource.get("spec") or {}).get("stigmer") else None
+            return again
         now = asyncio.get_running_loop().time()
-        wait = STATUS_SECONDS - (now - self._written_at.get(key, -STATUS_SECONDS))
+        # A latency is another with every look; alone it is not worth more than a write a minute.
+        often = STATUS_SECONDS if _without_latency(status) != _without_latency(known) else LOOK_SECONDS
+        wait = often - (now - self._written_at.get(key, -often))
         if wait > 0 and status["conditions"] == known.get("conditions"):
-            return wait
+            return wait if again is None else min(wait, again)
         self._written_at[key] = now
         try:
             self._store.see_runner(await self._cluster.write_runner_status(resource, status), deleted=False)
@@ -76,19 +90,23 @@ class RunnerReconciler:
             return None
         except Conflict:
             return STATUS_SECONDS  # the watch brings what is newer
-        return LOOK_SECONDS if (resource.get("spec") or {}).get("stigmer") else None
+        return again
 
-    async def _status(self, resource: Json) -> Json:
+    async def _status(self, resource: Json) -> tuple[Json, float | None]:
+        """The status as it should be, and in how many seconds something outside of the cluster is to be looked at again."""
         metadata = resource["metadata"]
-        invalid = problem = None
+        invalid = problem = health = None
+        again = LOOK_SECONDS if (resource.get("spec") or {}).get("stigmer") else None
         try:
             runner = read_runner(resource)
             invalid = _left_out(runner)
             problem = await self._destinations.problem_of(runner)
+            if runner.spec.endpoint is not None:
+                health, again = self._endpoints.health(runner)
         except ValidationError as error:
             invalid = f"The spec cannot be read: {error}"[:MAX_PROBLEM]
         active, queued = self._slots.counts((metadata["namespace"], metadata["name"]))
-        return runner_status(
+        status = runner_status(
             resource,
             now=datetime.now(UTC),
             active=active,
@@ -96,7 +114,13 @@ class RunnerReconciler:
             image=self._image,
             invalid=invalid,
             stigmer_problem=problem,
+            health=health,
         )
+        return status, again
+
+
+def _without_latency(status: Json) -> Json:
+    return {key: value for key, value in status.items() if key != "latencyMilliseconds"}
 
 
 def _left_out(runner: Runner) -> str | None:

@@ -7,12 +7,14 @@ executions that have not ended, or whose end Stigmer has not heard of.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2
 from workflow_runner.reconcile.live import ControlAnswer, Desired, End, LiveRun
 from workflow_runner.reconcile.observed import Delivery
+from workflow_runner.reconcile.remote import output_json
 from workflow_runner.stigmer.client import Destination
 from workflow_runner.stigmer.relay import Relay
 from workflow_runner.stigmer.status import status_of
@@ -20,6 +22,13 @@ from workflow_runner.stigmer.status import status_of
 Json = dict[str, Any]
 
 _ANSWERS = {"accepted": "Accepted", "applied": "Applied", "refused": "Refused"}
+_COUNTED = {
+    "task_started": "started",
+    "task_completed": "completed",
+    "task_failed": "failed",
+    "task_skipped": "skipped",
+    "task_retried": "retried",
+}
 
 
 class Runs:
@@ -88,6 +97,35 @@ class Runs:
             run.answer = ControlAnswer(control.generation, result, control.reason[:1024], control.suspendable)
         self._changed(uid)
         return run.source_sequence
+
+    def take_remote(self, uid: str, attempt: int, event: io_pb2.WorkflowProgressEvent) -> None:
+        """Takes in an event that came from a runner's endpoint; one of another attempt, or of a run that is not known any
+        more, is left out. What the runner leaves open (number, time) is what it is here and now."""
+        run = self._runs.get(uid)
+        if run is None or run.attempt != attempt:
+            return
+        event.sequence_number = event.sequence_number or run.source_sequence + 1
+        if event.timestamp_ms <= 0:
+            event.timestamp_ms = int(datetime.now(UTC).timestamp() * 1000)
+        if not run.ingest(event, output_json(event)):
+            return
+        count = _COUNTED.get(event.event_type)
+        if count is not None:
+            run.counts = {**dict.fromkeys(_COUNTED.values(), 0), **run.counts}
+            run.counts[count] += 1
+        self._offer(uid, run.outward(event))
+        self._changed(uid)
+
+    def answer(self, uid: str, attempt: int, answer: ControlAnswer) -> None:
+        """What a runner at an endpoint said of a desired state."""
+        run = self._runs.get(uid)
+        if run is not None and run.attempt == attempt:
+            run.answer, run.urgent = answer, True
+            self._changed(uid)
+
+    def start_over(self, uid: str) -> None:
+        """The run begins anew, with the next attempt."""
+        self._runs[uid].start_over()
 
     def _is_replaced(self, uid: str, created: str) -> bool:
         """Whether the watches have shown a later pod of the run: after an operator's restart nothing else tells."""

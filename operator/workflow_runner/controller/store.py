@@ -74,9 +74,13 @@ class Store:
         return status.get("phase") in TERMINAL_PHASES
 
     def launched(self) -> list[str]:
-        """The executions that have begun to run, as far as their status says, and have not ended."""
+        """The executions whose pods have begun to run, as far as their status says, and have not ended."""
         statuses = ((uid, execution.get("status") or {}) for uid, execution in self.executions.items())
-        return [uid for uid, status in statuses if status.get("startTime") and not self.has_ended(uid)]
+        return [
+            uid
+            for uid, status in statuses
+            if status.get("startTime") and "submitTime" not in status and not self.has_ended(uid)
+        ]
 
     def see_runner(self, resource: Json, *, deleted: bool) -> bool:
         """Takes in a runner; whether that may mean something to its executions, which its status does not."""

@@ -24,6 +24,9 @@ EXTENDED = ("call", "composite", "emit", "for", "listen", "raise", "run", "set",
 """What an extension can extend."""
 
 _BUILT_IN = ("asyncapi", "grpc", "http", "openapi", "a2a", "mcp")
+_OWN = ("activity", "agent")
+"""Calls beyond the reference: a document may have functions of these names."""
+
 _NOWHERE: Scope = frozenset()
 
 
@@ -69,7 +72,7 @@ def _source(fields: Fields, name: str, pointer: str, node: Node) -> FunctionSour
         "reference.unknown-function",
         "function",
         name,
-        (*fields.functions, *_BUILT_IN),
+        (*fields.functions, *_BUILT_IN, *_OWN),
         pointer,
         node.position,
         remedy="define it under use.functions",

@@ -28,6 +28,9 @@ class Documents:
         self._characters = 0
         self._reading: dict[bytes, asyncio.Task[Workflow]] = {}
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     async def read(self, text: str) -> Workflow:
         """The workflow of a text, validated. Raises DocumentErrors, checks.TooCostly, or Internal."""
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -165,6 +165,11 @@ class LocalEffects:
         """Let it go on."""
         self._elsewhere.resume()
 
+    @property
+    def left(self) -> bool:
+        """Whether something goes on that nobody waits for."""
+        return self._elsewhere.left
+
     async def linger(self) -> None:
         """Wait for what nobody waited for, a little."""
         await self._elsewhere.linger()

@@ -129,6 +129,11 @@ class Elsewhere:
         for run in self._detached.values():
             run.resume()
 
+    @property
+    def left(self) -> bool:
+        """Whether something goes on that nobody waits for."""
+        return bool(self._detached) or self._calls.left
+
     async def linger(self) -> None:
         """Wait LINGER_SECONDS at most for what nobody waits for."""
         waiting: list[Awaitable[object]] = [self._calls.linger(LINGER_SECONDS)]

@@ -177,13 +177,15 @@ class ExecutionStore:
             if all(_OURS.fullmatch(entry.name) for entry in folder.iterdir()) and not any((folder / SNAPSHOTS).glob("*")):
                 shutil.rmtree(folder, ignore_errors=True)
                 return None
-            return self._damaged(folder, f"there is no {ACCEPTED}")
+            self._note_damaged(folder, f"there is no {ACCEPTED}")
+            return None
         except (OSError, ValueError, TypeError, KeyError) as error:
             reason = type(error).__name__ if isinstance(error, msgspec.MsgspecError) else str(error)
-            return self._damaged(folder, reason)
+            self._note_damaged(folder, reason)
+            return None
         return Stored(accepted, ended, delivered, left_out)
 
-    def _damaged(self, folder: Path, reason: str) -> None:
+    def _note_damaged(self, folder: Path, reason: str) -> None:
         self._left_alone.add(folder.name)
         log.error(
             "an execution cannot be read back; it is left alone",

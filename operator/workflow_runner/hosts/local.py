@@ -194,7 +194,7 @@ class LocalRun:
 
     async def _linger(self) -> None:
         """A run that ended by itself gives what it started without waiting for it some time to end, too."""
-        if self._outcome is not None and self._cancel_reason is None:
+        if self._outcome is not None and self._cancel_reason is None and self._effects.left:
             self._lingering = asyncio.create_task(self._effects.linger())
             try:
                 await asyncio.wait([self._lingering])

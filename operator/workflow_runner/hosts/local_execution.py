@@ -25,7 +25,7 @@ from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import WorkflowRunnerError
 from workflow_runner.hosts.buffer import SKIPPED, SUPERSEDED, Buffer, Kept
 from workflow_runner.hosts.checkpoints import Checkpoints
-from workflow_runner.hosts.events import LARGEST_OUTPUT, fits, output_value, sendable
+from workflow_runner.hosts.events import LARGEST_OUTPUT, output_value, sendable
 from workflow_runner.hosts.execution_store import Accepted
 from workflow_runner.hosts.executions import Stopping, WrongState
 from workflow_runner.hosts.local import LocalRun
@@ -162,15 +162,20 @@ class LocalExecution:
         return self._buffer.last
 
     @property
+    def seconds(self) -> float:
+        """How long it took from its start to its end; 0 for one that never started."""
+        return max(0, self._ended - self._started) / 1000 if self._started and self._ended else 0.0
+
+    @property
     def weight(self) -> int:
         """What it takes here of bytes, roughly, besides what every execution takes."""
-        size = 0 if self._end is None or self.output_left_out else _size(self._end.output, LARGEST_KEPT_OUTPUT)
+        size = 0 if self._end is None else _size(self._end.output)
         return len(self._buffer) * EVENT_BYTES + (size if size > LARGEST_OUTPUT else 0)
 
     def shrink(self) -> None:
         """Keep of an execution that has ended how it ended, and no more."""
         assert self._end is not None  # noqa: S101 - see above
-        if not self.output_left_out and not fits(self._end.output, LARGEST_OUTPUT):
+        if _size(self._end.output) > LARGEST_OUTPUT:
             self._end = self._without_output(self._end)
         self._buffer = Buffer(most=1, kept=Kept(self.last, ((self.last, self._end),)))
 
@@ -348,7 +353,7 @@ class LocalExecution:
         if event.type not in ENDS:
             self._tell(event)
             return
-        if event.type is EventType.WORKFLOW_COMPLETED and not fits(event.output, LARGEST_KEPT_OUTPUT):
+        if event.type is EventType.WORKFLOW_COMPLETED and _size(event.output) > LARGEST_KEPT_OUTPUT:
             event = self._without_output(event)
         if self._checkpoints is not None:
             self._checkpoints.told_its_end()
@@ -428,11 +433,14 @@ def _with_environment(options: HostOptions, environment: Mapping[str, str]) -> H
     return replace(options, processes=replace(options.processes or ProcessRules(), environment=dict(environment)))
 
 
-def _size(value: Json, most: int) -> int:
-    """Bytes of JSON, roughly; `most` for what has more."""
+def _size(output: Json) -> int:
+    """Bytes of an output as JSON, roughly; more than LARGEST_KEPT_OUTPUT for one that is larger, or cannot be said so."""
     length = 0
-    for part in json.JSONEncoder().iterencode(value):
-        length += len(part)
-        if length > most:
-            return most
+    try:
+        for part in json.JSONEncoder().iterencode(output):
+            length += len(part)
+            if length > LARGEST_KEPT_OUTPUT:
+                break
+    except (ValueError, TypeError, RecursionError):
+        return LARGEST_KEPT_OUTPUT + 1
     return length

@@ -1,7 +1,8 @@
 """Executions that run in this process: what `workflow-runner serve` offers. Built by cli.serve, called by server/.
 
 With a store (execution_store.py) what was accepted outlives the process: the next one goes on with it. Without one it lasts
-as long as the process. Executions that have ended are kept for those who ask, the newest ones.
+as long as the process. Executions that have ended are kept for those who ask, the newest ones, and of the older among these
+only how they ended.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
@@ -20,6 +22,7 @@ from workflow_runner import telemetry
 from workflow_runner.dsl.durations import parse_duration
 from workflow_runner.dsl.model import Workflow
 from workflow_runner.errors import InvalidInput, WorkflowRunnerError
+from workflow_runner.hosts.buffer import Kept
 from workflow_runner.hosts.documents import Documents
 from workflow_runner.hosts.execution_store import Accepted, ExecutionStore, Stored, digest_of
 from workflow_runner.hosts.executions import (
@@ -32,15 +35,22 @@ from workflow_runner.hosts.executions import (
     Stopping,
     TooMany,
     UnknownExecution,
+    WrongState,
 )
-from workflow_runner.hosts.local_execution import ENDS, Environment, LocalExecution
+from workflow_runner.hosts.local_execution import ENDS, Ended, Environment, LocalExecution
 from workflow_runner.hosts.snapshots import Snapshot, Snapshots
 from workflow_runner.interpreter.events import Event
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import ExecutionStatus, WorkflowProgressEvent
 
-MOST_ENDED_FACTOR = 10
+MOST_ENDED_FACTOR = 2
 """So many times the bound may be kept while somebody has not heard of their end."""
 LONGEST_ID = 256
+MOST_VARIABLES = 1000
+LARGEST_ENVIRONMENT = 1024 * 1024
+LARGEST_VARIABLE = 120 * 1024
+"""Characters; an operating system hands no longer ones to a process."""
+BEGUN_AT_ONCE = 8
+"""Of those that an earlier process left."""
 RETRY_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
@@ -49,11 +59,12 @@ Told = Callable[[LocalExecution, int, Event], None]
 
 
 class Bounds(Struct, frozen=True):
-    """How much there may be: executions that have not ended; those that have; and the events of these together."""
+    """How much there may be: executions that have not ended; those that have; and the bytes of the events and the outputs of
+    these together, beyond which the oldest lose all but how they ended."""
 
     live: int = 2000
-    ended: int = 1000
-    events: int = 100_000
+    ended: int = 10_000
+    bytes: int = 128 * 1024 * 1024
 
 
 class LocalExecutions:
@@ -72,13 +83,18 @@ class LocalExecutions:
         self._store = store
         self._bounds = bounds or Bounds()
         self._executions: dict[str, LocalExecution] = {}
-        self._ended: dict[str, None] = {}
-        """In the order of their ends."""
-        self._ended_events = 0
+        self._ended: dict[str, int] = {}
+        """In the order of their ends, with what each takes."""
+        self._whole: deque[str] = deque()
+        """Those of them that still have more than how they ended."""
+        self._ended_bytes = 0
         self._starting: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._writing: set[asyncio.Task[None]] = set()
-        self._stopping = False
+        self._removing: dict[str, asyncio.Task[None]] = {}
+        self._stopping = self._closed = False
+        self.owing = False
+        """Somebody outside is to be told of events, and says by `delivered` which ones have come there."""
         self.tracked: Callable[[LocalExecution], None] = lambda execution: None
         """Told of every execution before its first event."""
         self.told: Told = lambda execution, number, event: None
@@ -94,9 +110,14 @@ class LocalExecutions:
         if execution is None or number <= execution.delivered:
             return
         execution.delivered = number
-        if execution.ended and number >= execution.last and self._store is not None:
+        if execution.ended and number >= execution.last and self._store is not None and not self._closed:
             # So that the next process does not tell it again.
-            self._keep(asyncio.create_task(self._write_end(execution), name=f"end of {execution_id}"))
+            self._keep(asyncio.create_task(self._write_end(execution, execution.kept), name=f"end of {execution_id}"))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a store."""
+        return self._store is not None
 
     @property
     def live(self) -> int:
@@ -114,10 +135,19 @@ class LocalExecutions:
         """Go on with what an earlier process accepted; how many executions had not ended."""
         if self._store is None:
             return 0
-        count = 0
+        live: list[Stored] = []
         for stored in await asyncio.to_thread(lambda: list(self._store.all() if self._store else ())):
-            count += await self._back(stored)
-        return count
+            if stored.ended is None:
+                live.append(stored)
+            else:
+                self._back(stored, stored.ended)
+        places = asyncio.Semaphore(BEGUN_AT_ONCE)
+
+        async def begin(stored: Stored) -> bool:
+            async with places:
+                return await self._begin_again(stored.accepted)
+
+        return sum(await asyncio.gather(*(begin(stored) for stored in live)))
 
     async def start(self, request: StartRequest, caller: Caller) -> Started:
         """See Executions.start."""
@@ -135,6 +165,7 @@ class LocalExecutions:
             return found
         if self._stopping:
             raise Stopping("this runner is stopping; ask another one, or this one again in a moment")
+        self._check_intact(request.execution_id)
         if self.live + len(self._starting) >= self._bounds.live:
             raise TooMany(
                 f"{self.live} executions are running here, and there may be {self._bounds.live}", seconds=RETRY_SECONDS
@@ -209,7 +240,9 @@ class LocalExecutions:
         for task in tasks:
             task.cancel()
         starting = [task for _, task in self._starting.values()]
-        await asyncio.gather(*tasks, *starting, *self._writing, return_exceptions=True)
+        await asyncio.gather(*tasks, *starting, return_exceptions=True)
+        self._closed = True
+        await asyncio.gather(*self._writing, return_exceptions=True)
         await self._documents.close()
         if self._store is not None:
             self._store.close()
@@ -222,18 +255,39 @@ class LocalExecutions:
             )
         if not request.document:
             raise InvalidInput("workflow_yaml is empty: there is nothing to run", code="input.missing")
+        sizes = [len(name) + len(value) for name, value in request.environment.items()]
+        if len(sizes) > MOST_VARIABLES or sum(sizes) > LARGEST_ENVIRONMENT or max(sizes, default=0) > LARGEST_VARIABLE:
+            raise InvalidInput(
+                f"env_vars has more than {MOST_VARIABLES:,} entries, {LARGEST_ENVIRONMENT:,} characters together, or"
+                f" {LARGEST_VARIABLE:,} in one entry"
+            )
+        for name, value in request.environment.items():
+            if not name or "=" in name or "\0" in name or "\0" in value:
+                raise InvalidInput(f"env_vars: {name!r:.80} cannot be an environment variable")
+
+    def _check_intact(self, execution_id: str) -> None:
+        if self._store is not None and self._store.left_alone(execution_id):
+            raise WrongState(
+                f"what was kept of execution {execution_id!r:.300} cannot be read back",
+                code="state.damaged",
+                hint="the runner's log says why; choose another id, or mend or remove what is in the state folder",
+            )
 
     async def _accept(self, request: StartRequest, digest: str) -> None:
-        _timeout(request)
+        limit = _timeout(request)
         workflow = await self._documents.read(request.document)
-        if request.awaited and isinstance(workflow.timeout, timedelta) and workflow.timeout > AWAITED:
+        if isinstance(workflow.timeout, timedelta):
+            limit = workflow.timeout
+        if request.awaited and limit is not None and limit > AWAITED:
             raise InvalidInput(
-                f"the document's time limit is {workflow.timeout}, and a caller may wait for {AWAITED}",
+                f"the time limit of the run is {limit}, and a caller may wait for {AWAITED}",
                 code="execution.too-long",
                 hint="start it with ExecuteAsync, and follow it with Subscribe or GetStatus",
             )
         accepted = Accepted(request, digest, time.time())
         if self._store is not None:
+            if (removing := self._removing.get(request.execution_id)) is not None:
+                await asyncio.wait([removing])  # an execution of this id that was forgotten just now
             await asyncio.to_thread(self._store.write, accepted)
         self._begin(accepted, workflow, None if self._store is None else self._store.snapshots(accepted))
 
@@ -257,6 +311,8 @@ class LocalExecutions:
             secrets=secrets,
             snapshots=snapshots,
             snapshot=snapshot,
+            owing=self.owing,
+            conclude=None if self._store is None else self._write_end,
         )
         self._executions[execution.id] = execution
         self.tracked(execution)
@@ -271,29 +327,37 @@ class LocalExecutions:
     def _report(self, execution: LocalExecution, number: int, event: Event) -> None:
         self.told(execution, number, event)
         if event.type in ENDS:
-            self._ended[execution.id] = None
-            self._ended_events += execution.size
-            if self._store is not None:
-                self._keep(asyncio.create_task(self._write_end(execution), name=f"end of {execution.id}"))
-            self._make_room()
+            self._note_end(execution)
 
-    def _make_room(self) -> None:
+    def _note_end(self, execution: LocalExecution) -> None:
+        self._ended[execution.id] = weight = execution.weight
+        self._ended_bytes += weight
+        self._whole.append(execution.id)
         bounds = self._bounds
-        for execution_id in list(self._ended):
-            few = len(self._ended) <= bounds.ended and self._ended_events <= bounds.events
-            if few:
-                return
-            if self.owes(execution_id) and len(self._ended) <= bounds.ended * MOST_ENDED_FACTOR:
-                continue
-            self._forget(execution_id)
+        while self._ended_bytes > bounds.bytes and self._whole:
+            self._shrink(self._whole.popleft())
+        if len(self._ended) > bounds.ended:
+            # The oldest, but for those whose end somebody is still to hear.
+            ready = (each for each in self._ended if len(self._ended) > bounds.ended * MOST_ENDED_FACTOR or not self.owes(each))
+            if (oldest := next(ready, None)) is not None:
+                self._forget(oldest)
+
+    def _shrink(self, execution_id: str) -> None:
+        if execution_id not in self._ended:
+            return  # forgotten since
+        execution = self._executions[execution_id]
+        execution.shrink()
+        self._ended_bytes += execution.weight - self._ended[execution_id]
+        self._ended[execution_id] = execution.weight
 
     def _forget(self, execution_id: str) -> None:
-        del self._ended[execution_id]
+        self._ended_bytes -= self._ended.pop(execution_id)
         execution = self._executions.pop(execution_id)
-        self._ended_events -= execution.size
         self.forgotten(execution_id)
-        if self._store is not None:
-            self._keep(asyncio.create_task(self._remove(execution_id), name=f"forget {execution_id}"))
+        if self._store is not None and not self._closed:
+            self._removing[execution_id] = task = asyncio.create_task(self._remove(execution), name=f"forget {execution_id}")
+            self._keep(task)
+            task.add_done_callback(lambda _: self._removing.pop(execution_id, None))
 
     async def _find(self, execution_id: str) -> LocalExecution:
         starting = self._starting.get(execution_id)
@@ -301,19 +365,21 @@ class LocalExecutions:
             await asyncio.wait([starting[1]])
         execution = self._executions.get(execution_id)
         if execution is None:
+            self._check_intact(execution_id)
             raise UnknownExecution(f"there is no execution {execution_id!r:.300} here")
         return execution
 
-    async def _back(self, stored: Stored) -> int:
-        accepted = stored.accepted
-        if stored.ended is not None:
-            execution = LocalExecution(accepted, None, self._environment, self._report, ended=stored.ended)
-            execution.delivered = stored.delivered
-            self._executions[execution.id] = execution
-            self._ended[execution.id] = None
-            self._ended_events += execution.size
-            self.tracked(execution)
-            return 0
+    def _back(self, stored: Stored, kept: Kept) -> None:
+        """One that ended in an earlier process."""
+        ended = Ended(kept, stored.output_left_out)
+        execution = LocalExecution(stored.accepted, None, self._environment, self._report, ended=ended, owing=self.owing)
+        execution.delivered = stored.delivered
+        self._executions[execution.id] = execution
+        self.tracked(execution)
+        self._note_end(execution)
+
+    async def _begin_again(self, accepted: Accepted) -> bool:
+        """One that had not ended; whether it goes on."""
         assert self._store is not None  # noqa: S101 - it was read from there
         accepted.begun += 1
         snapshots = self._store.snapshots(accepted)
@@ -322,32 +388,46 @@ class LocalExecutions:
             workflow = await self._documents.read(accepted.request.document)
             snapshot = await asyncio.to_thread(snapshots.read)
         except WorkflowRunnerError as error:
+            self._store.leave_alone(accepted.request.execution_id)
             log.error(
                 "an execution cannot be gone on with; it is left alone",
                 extra={"execution": accepted.request.execution_id, "code": error.code, "error": str(error)},
             )
-            return 0
+            return False
         self._begin(accepted, workflow, snapshots, snapshot)
-        return 1
+        return True
 
     async def _write(self, execution: LocalExecution) -> None:
         """What is wanted of it now; a caller that has an answer can rely on it."""
-        if self._store is not None and not execution.ended:
-            await asyncio.to_thread(self._store.write, execution.accepted)
+        if self._store is None:
+            return
+        async with execution.writing:
+            if execution.ended:
+                return
+            if self._closed:
+                raise Stopping("this runner is stopping; ask again in a moment")
+            # As it is now: when it ends meanwhile it lets go of its request.
+            await asyncio.to_thread(self._store.write, replace(execution.accepted))
 
-    async def _write_end(self, execution: LocalExecution) -> None:
+    async def _write_end(self, execution: LocalExecution, kept: Kept) -> None:
+        assert self._store is not None  # noqa: S101 - see where it is called
+        left_out = execution.output_left_out
+        try:
+            async with execution.writing:
+                await asyncio.to_thread(self._store.end, execution.id, kept, execution.delivered, output_left_out=left_out)
+        except WorkflowRunnerError as error:
+            log.warning(
+                "how an execution ended cannot be written down; a restart would go on with it where it was",
+                extra={"execution": execution.id, "code": error.code, "error": str(error)},
+            )
+
+    async def _remove(self, execution: LocalExecution) -> None:
         assert self._store is not None  # noqa: S101 - see where it is called
         try:
-            await asyncio.to_thread(self._store.end, execution.id, execution.kept, execution.delivered)
+            async with execution.writing:
+                await asyncio.to_thread(self._store.remove, execution.id)
         except WorkflowRunnerError as error:
-            log.warning("how an execution ended cannot be written down", extra={"execution": execution.id, "error": str(error)})
-
-    async def _remove(self, execution_id: str) -> None:
-        assert self._store is not None  # noqa: S101 - see where it is called
-        try:
-            await asyncio.to_thread(self._store.remove, execution_id)
-        except WorkflowRunnerError as error:
-            log.warning("an execution cannot be removed", extra={"execution": execution_id, "error": str(error)})
+            log.warning("an execution cannot be removed", extra={"execution": execution.id, "error": str(error)})
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._writing.add(task)

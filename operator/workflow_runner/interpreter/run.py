@@ -7,13 +7,13 @@ counts, progress and events cannot disagree.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from datetime import datetime
 
 from workflow_runner.dsl.model import Task, Workflow
 from workflow_runner.dsl.problems import Problem
 from workflow_runner.dsl.templates import Json
+from workflow_runner.expressions.programs import dump
 from workflow_runner.interpreter.effects import Effects
 from workflow_runner.interpreter.elsewhere import Elsewhere
 from workflow_runner.interpreter.events import Event, EventType
@@ -68,12 +68,12 @@ class Run:
 
     def idempotency_key(self, frame: TaskFrame) -> str:
         """A key that is the same whenever this visit of this task is tried again, and for no other."""
-        identity = [self.root.execution_id, self.run_id, frame.reference, frame.iteration, *frame.visits]
-        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+        identity: list[Json] = [self.root.execution_id, self.run_id, frame.reference, frame.iteration, *frame.visits]
+        return hashlib.sha256(dump(identity).encode()).hexdigest()
 
     def fetch_key(self, pointer: str) -> str:
         """The same for what is fetched for that part of the document."""
-        return hashlib.sha256(json.dumps([self.execution_id, self.run_id, pointer]).encode()).hexdigest()
+        return hashlib.sha256(dump([self.execution_id, self.run_id, pointer]).encode()).hexdigest()
 
     def advance(self, fraction: float) -> None:
         """The root task at work is done to this share (0 to 1): progress follows, and never falls."""

@@ -30,6 +30,9 @@ def build_request(run: LaunchedRun, workflow: str, environment: Mapping[str, str
     Raises InvalidInput (`endpoint.unsendable`): the input is no object, holds a number that a double cannot keep, or all
     of it is too large.
     """
+    if run.stigmer_secrets:
+        names = ", ".join(run.stigmer_secrets[:10])
+        raise _unsendable(f"the workflow needs secret values of Stigmer's ({names}), which do not go to a runner at an endpoint")
     payload = unpack(run.packed, run.digest)
     given = {} if payload.input is None else payload.input
     if not isinstance(given, dict):
@@ -39,7 +42,7 @@ def build_request(run: LaunchedRun, workflow: str, environment: Mapping[str, str
         workflow_execution_id=run.execution_id,
         # JSON is YAML: a definition keeps every value that it has.
         workflow_yaml=payload.document if isinstance(payload.document, str) else json.dumps(payload.document, indent=1),
-        env_vars=environment,
+        env_vars={**run.stigmer_values, **environment},
     )
     try:
         json_format.ParseDict(given, request.workflow_input)

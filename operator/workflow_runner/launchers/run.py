@@ -52,9 +52,10 @@ class LaunchedRun(Struct, frozen=True):
     `name`, `namespace` and `uid` are the execution's; `run_id` is its spec.runId, or empty. `packed` is what
     `payload.pack` made, `digest` what pins it. The templates are partial pod templates, the runner's and the
     execution's; `env` holds the execution's variables as a pod has them. `secrets` gives (Secret, key) by the name
-    that the workflow knows. `stigmer_values` are the plain values of a workflow that comes from Stigmer, `stigmer_secrets` the
-    names of the others, which the pod gets from the sink. `snapshot_claim` is the PersistentVolumeClaim with the run's checkpoints. What a run may
-    not have has been refused before (reconcile.allowed); the manifests hold to the limits once more.
+    that the workflow knows. `stigmer_values` are the plain values of a workflow that comes from Stigmer,
+    `stigmer_secrets` the names of the others, which the pod gets from the sink. `snapshot_claim` is the
+    PersistentVolumeClaim with the run's checkpoints. What a run may not have has been refused before
+    (reconcile.allowed); the manifests hold to the limits once more.
     """
 
     name: str

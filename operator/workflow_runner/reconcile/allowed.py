@@ -42,12 +42,11 @@ def not_allowed(
     all is well. `operator_namespace` is where runners are for every namespace unless they say otherwise."""
     try:
         check = _Check(spec, runner, _plain(spec.template), _plain(runner.spec.template))
+        of_pods = (check.environment(), check.secrets(), check.template())
         refusals = chain(
             check.namespace(execution_namespace, operator_namespace),
             check.stigmer(),
-            check.environment(),
-            check.secrets(),
-            check.template(),
+            *(of_pods if runner.spec.endpoint is None else (check.endpoint(),)),
         )
         found = list(islice(refusals, MAX_MESSAGES + 1))
     except (ValueError, RecursionError):  # pydantic and Python each have a depth that they do not go beyond
@@ -101,6 +100,19 @@ class _Check(Struct, frozen=True):
         if self.spec.workflow.stigmer is not None and not self.runner.spec.allow.stigmer:
             where = f"the WorkflowRunner {self.runner.namespace}/{self.runner.name}"
             yield f"spec.workflow.stigmer is not allowed: ask whoever looks after {where} to set its spec.allow.stigmer"
+
+    def endpoint(self) -> Iterator[str]:
+        """What no runner at an endpoint can have: Secrets do not leave the cluster, nor may the operator read them, and there
+        is no pod that a template could be of."""
+        runner = f"WorkflowRunner {self.runner.namespace}/{self.runner.name}"
+        why = f"Secrets stay in the cluster, and {runner} is at an endpoint: use one that launches, or secrets of its own"
+        for name in sorted(self.spec.secrets or {}):
+            yield f"spec.secrets.{name}: {why}"
+        for number, variable in enumerate(self.spec.env or []):
+            if variable.value_from is not None and variable.value_from.secret_key_ref is not None:
+                yield f"spec.env[{number}].valueFrom.secretKeyRef: {why}"
+        if self.asked:
+            yield f"spec.template: {runner} is at an endpoint, and launches no pod: remove it"
 
     def environment(self) -> Iterator[str]:
         of_runner = {str(entry.get("name")) for entry in _workflow_container(self.of_runner).get("env") or []}

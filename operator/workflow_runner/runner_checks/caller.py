@@ -20,7 +20,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from workflow_runner import telemetry
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
-from workflow_runner.runner_checks.interface import Method
+from workflow_runner.runner_checks.interface import CHECK_HEALTH, Method
 
 LARGEST_ANSWER = 4 * 1024 * 1024
 MOST_EVENTS = 20_000
@@ -195,14 +195,15 @@ class Caller:
         self.tell(_asked(method, request), f"{heard} ({_milliseconds(began)})")
         return heard
 
-    async def reached(self) -> bool:
-        """Whether somebody speaks gRPC at the address, within the time that an answer may take."""
+    async def unreachable(self) -> str:
+        """Why nobody speaks gRPC at the address, within the time that an answer may take; empty where somebody does."""
         try:
             async with asyncio.timeout(self.seconds):
                 await self._channel.channel_ready()
         except TimeoutError:
-            return False
-        return True
+            answer = await self.ask(CHECK_HEALTH, telling=False)
+            return answer.message or "no answer"
+        return ""
 
 
 @contextlib.asynccontextmanager

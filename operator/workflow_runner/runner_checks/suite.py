@@ -56,8 +56,8 @@ async def run(
 
     Raises Unavailable where nobody speaks gRPC, and Unauthenticated where the caller is not known.
     """
-    if not await caller.reached():
-        raise Unavailable(f"nobody answers gRPC there within {limits.answer:g} seconds", code="unavailable")
+    if reason := await caller.unreachable():
+        raise Unavailable(f"nobody answers gRPC there within {limits.answer:g} seconds: {short(reason)}")
     answers = await offering.look(caller, profile.invalid)
     if refused := [answer for answer in answers.values() if answer.code is grpc.StatusCode.UNAUTHENTICATED]:
         hint = "name a file with its token: --token @FILE" if not caller.metadata else "check the token"
@@ -66,11 +66,13 @@ async def run(
     session = Session(caller, profile, there, settle=limits.settle)
     deadline = time.monotonic() + limits.total
     results = []
-    for number, (name, check) in enumerate(CHECKS.items(), 1):
-        if name in only or not only:
-            results.append(await _judge(number, REQUIREMENTS[name], check, session, deadline))
-            tell(results[-1])
-    await session.clear_all()
+    try:
+        for number, (name, check) in enumerate(CHECKS.items(), 1):
+            if name in only or not only:
+                results.append(await _judge(number, REQUIREMENTS[name], check, session, deadline))
+                tell(results[-1])
+    finally:
+        await session.clear_all()
     return results
 
 

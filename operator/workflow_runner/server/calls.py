@@ -1,6 +1,6 @@
 """What every call to a service of ours goes through: who calls, a request id, the log, metrics, errors. Used by grpc_server.py.
 
-The id is the caller's `x-request-id`, or drawn; it is in the log and in the answer's headers.
+The id is the caller's `x-request-id`, or drawn; it is in the log and in the answer's trailers.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             await self._admit(method, context)
             yield
         except grpc.aio.AbortError:
-            code = "ABORTED"
+            code = _code_of(context)
             raise
         except asyncio.CancelledError:
             code = "CANCELLED"
@@ -103,7 +103,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             status = status_of(error)
             code = _NAMES[status.code]
             if isinstance(error, WorkflowRunnerError):
-                log.info("a call was refused", method=method, request_id=request_id, status=code, code=error.code)
+                log.info(
+                    "a call was refused", method=method, request_id=request_id, status=code, code=error.code, error=str(error)
+                )
             else:
                 log.exception("a call met a bug of the workflow runner", method=method, request_id=request_id)
             await abort(context, status, ((REQUEST_ID, request_id),))
@@ -126,3 +128,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 def _request_id(context: Context) -> str:
     given = next((str(value) for key, value in context.invocation_metadata() or () if key == REQUEST_ID), "")
     return given if _ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _code_of(context: Context) -> str:
+    """The name of the status that a call was ended with."""
+    code: Any = context.code()
+    return code.name if isinstance(code, grpc.StatusCode) else _NAMES.get(code, "UNKNOWN")

@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf import json_format
 from google.protobuf.empty_pb2 import Empty
 
 from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import InvalidInput, WorkflowRunnerError
-from workflow_runner.hosts.executions import AWAITED, Executions, OutOfTime, StartRequest
+from workflow_runner.hosts.executions import AWAITED, Executions, OutOfTime, Started, StartRequest, Stopping
 from workflow_runner.proto.ai.stigmer.agentic.workflowrunner.v1 import (
     interface_pb2,
     interface_pb2_grpc,
@@ -44,6 +45,7 @@ MOST_EVENTS_BYTES = 3 * 1024 * 1024
 """Of one page of events: a client takes messages of 4 MiB unless it is told otherwise."""
 STARTED = "Workflow execution started in background"
 GONE = "the caller that waited for the execution went away"
+LATE = "the caller had waited for it as long as it may"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Take = Callable[[older.WorkflowProgressEvent, Context], Awaitable[older.ProgressAckResponse]]
@@ -52,29 +54,52 @@ Take = Callable[[older.WorkflowProgressEvent, Context], Awaitable[older.Progress
 class ExecutionCalls:
     """What all the faces do. `address` gives the HOST:PORT of the answer's URLs, or nothing where there are none."""
 
-    def __init__(self, executions: Executions, address: Callable[[], str]) -> None:
+    def __init__(self, executions: Executions, address: Callable[[], str], *, awaited: timedelta = AWAITED) -> None:
+        """`awaited` is how long Execute waits."""
         self._executions = executions
         self._address = address
+        self._awaited = awaited
 
     async def execute(self, request: Any) -> AsyncIterator[older.WorkflowProgressEvent]:
-        """Start, and tell until the end; a caller that goes away takes its run with it, one that another began it leaves."""
+        """Start, and tell until the end; a caller that goes away takes its run with it, one that another began it leaves.
+
+        A runner that stops leaves it, too: the call ends with UNAVAILABLE, and is made again.
+        """
         who = caller()
+        deadline = asyncio.get_running_loop().time() + self._awaited.total_seconds()
         started = await self._executions.start(_start_request(request, awaited=True), who)
-        ended = False
+        # Beside the stream: a reader that reads nothing must not let the run go on.
+        limit = asyncio.create_task(self._out_of_time(started, deadline), name=f"limit of {started.execution_id}")
+        done = False
         try:
-            async with asyncio.timeout(AWAITED.total_seconds()):
-                async with contextlib.aclosing(self._executions.subscribe(started.execution_id, 0, who)) as events:  # type: ignore[type-var]
-                    async for event in events:
-                        yield event
-            ended = True
+            async with contextlib.aclosing(self._executions.subscribe(started.execution_id, 0, who)) as events:  # type: ignore[type-var]
+                while True:
+                    async with asyncio.timeout_at(deadline):
+                        event = await anext(events, None)
+                    if event is None:
+                        done = True
+                        if limit.done():
+                            raise TimeoutError  # the end is that one
+                        return
+                    yield event
         except TimeoutError:
+            what = "it was cancelled" if started.begun else "it goes on, since another call began it"
             raise OutOfTime(
-                f"execution {started.execution_id!r} has not ended within {AWAITED}: it was cancelled",
+                f"execution {started.execution_id!r} has not ended within {self._awaited}: {what}",
                 hint="start it with ExecuteAsync, and follow it with Subscribe or GetStatus",
             ) from None
+        except Stopping:
+            done = True
+            raise
         finally:
-            if started.begun and not ended:
-                await asyncio.shield(self._give_up(started.execution_id))
+            limit.cancel()
+            if started.begun and not done:
+                await asyncio.shield(self._give_up(started.execution_id, GONE))
+
+    async def _out_of_time(self, started: Started, deadline: float) -> None:
+        await asyncio.sleep(deadline - asyncio.get_running_loop().time())
+        if started.begun:
+            await self._give_up(started.execution_id, LATE)
 
     async def execute_async(self, request: Any) -> io_pb2.WorkflowExecuteResponse:
         """Start."""
@@ -105,9 +130,9 @@ class ExecutionCalls:
         await self._executions.resume(_id(request), request.reason, caller())
         return Empty()
 
-    async def _give_up(self, execution_id: str) -> None:
+    async def _give_up(self, execution_id: str, reason: str) -> None:
         with contextlib.suppress(WorkflowRunnerError):
-            await self._executions.cancel(execution_id, GONE, caller(), force=False)
+            await self._executions.cancel(execution_id, reason, caller(), force=False)
 
 
 class ExecutionService(service_pb2_grpc.WorkflowExecutionServiceServicer):
@@ -251,13 +276,12 @@ def _id(request: Any) -> str:
 
 
 def _start_request(request: Any, *, awaited: bool) -> StartRequest:
-    given = _json(json_format.MessageToDict(request.workflow_input)) if request.HasField("workflow_input") else {}
     metadata = request.metadata
     labels = {"name": metadata.name, "version": metadata.version, "namespace": metadata.namespace}
     return StartRequest(
         execution_id=request.workflow_execution_id,
         document=request.workflow_yaml,
-        input=given,
+        input=_object(request.workflow_input),
         environment=dict(request.env_vars),
         labels={name: value for name, value in labels.items() if value},
         config=dict(request.config),
@@ -265,14 +289,25 @@ def _start_request(request: Any, *, awaited: bool) -> StartRequest:
     )
 
 
-def _json(value: Json) -> Json:
-    """A Struct has doubles only: those that are whole numbers were whole numbers when somebody wrote them."""
-    match value:
-        case float() if value.is_integer() and abs(value) <= 2**53:
-            return int(value)
-        case dict():
-            return {name: _json(item) for name, item in value.items()}
-        case list():
-            return [_json(item) for item in value]
+def _object(struct: Any) -> dict[str, Json]:
+    return {name: _json(value) for name, value in struct.fields.items()}
+
+
+def _json(value: Any) -> Json:
+    """A google.protobuf.Value, which has doubles only: those that are whole numbers were so when somebody wrote them."""
+    match value.WhichOneof("kind"):
+        case "number_value":
+            number: float = value.number_value
+            if not math.isfinite(number):
+                raise InvalidInput(f"workflow_input has the number {number}, which JSON does not have")
+            return int(number) if number.is_integer() and abs(number) <= 2**53 else number
+        case "string_value":
+            return str(value.string_value)
+        case "bool_value":
+            return bool(value.bool_value)
+        case "struct_value":
+            return _object(value.struct_value)
+        case "list_value":
+            return [_json(item) for item in value.list_value.values]
         case _:
-            return value
+            return None

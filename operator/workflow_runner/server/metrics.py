@@ -1,9 +1,14 @@
-"""Prometheus metrics of the operator, and the endpoint that shows them (`:9464/metrics`). Built by cli.operator.
+"""Prometheus metrics, and the endpoint that shows them (`:9464/metrics`). Built by cli.operator and cli.serve.
 
-The parts of the operator know nothing of this module: they call what they were given (`Cluster.called`,
+The parts of a process know nothing of this module: they call what they were given (`Cluster.called`,
 `KeyedQueue.reconciled`, …), and what there is now (executions, queue, outboxes, streams) is read from them at each
 scrape, so it cannot drift. Every label is bounded: a name that somebody may choose has MOST_NAMES values,
 and `other` from then on. Names and meanings are listed in docs/operations.md; a test compares.
+
+    Shown             the process itself, and what there is now
+    ├── Metrics       of the operator
+    └── ServeMetrics  of a runner's service
+    Callbacks, GrpcCalls   what either may have besides
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ EVENT_TYPES = frozenset(
 
 _RUN_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
 _WAIT_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+_GRPC_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
 _CALL_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
 
 
@@ -78,8 +84,8 @@ class Now(Collector):
         return [GaugeMetricFamily(name, text, labels=labels) for name, text, labels, _ in self._gauges]
 
 
-class Metrics:
-    """All that is counted. One event loop only."""
+class Shown:
+    """A registry, with what every process shows. One event loop only."""
 
     def __init__(self) -> None:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -87,53 +93,154 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self._runner_names, self._endpoint_names, self._resource_names = Names(), Names(), Names()
-        self._now = Now()
-
+        self.now = Now()
+        self.registry.register(self.now)
         build = Info(f"{PREFIX}build", "Version of this program.", registry=self.registry)
         build.info({"version": __version__, "python_version": platform.python_version()})
-        self._duration = self._histogram(
+
+    def counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
+        """A new counter, of our prefix."""
+        return Counter(PREFIX + name, text, labels, registry=self.registry)
+
+    def histogram(self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
+        """A new histogram, of our prefix."""
+        return Histogram(PREFIX + name, text, labels, buckets=buckets, registry=self.registry)
+
+    def text(self) -> bytes:
+        """Everything, as Prometheus reads it."""
+        return prometheus_client.generate_latest(self.registry)
+
+
+class Callbacks:
+    """What is told to Stigmer."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._now = shown.now
+        self._endpoint_names = Names()
+        self._callbacks = shown.counter(
+            "callbacks",
+            "Calls to Stigmer (delivered, failed, refused), and events given up (left-out, coalesced).",
+            ("endpoint", "result"),
+        )
+        self._callback_time = shown.histogram(
+            "callback_duration_seconds", "One call to Stigmer, its attempts together.", (), _CALL_BUCKETS
+        )
+
+    def reported(self, endpoint: str, result: str, seconds: float | None) -> None:
+        """Stigmer was called, or an event was given up (no seconds)."""
+        self._callbacks.labels(self._endpoint_names(endpoint), result).inc()
+        if seconds is not None:
+            self._callback_time.observe(seconds)
+
+    def outboxes(self, stands: Callable[[], list[Stand]]) -> None:
+        """How the destinations of callbacks stand."""
+
+        def pending() -> Mapping[tuple[str, ...], float]:
+            numbers: Tally[tuple[str, ...]] = Tally()
+            for stand in stands():
+                numbers[(self._endpoint_names(stand.endpoint),)] += stand.pending
+            return numbers
+
+        def oldest() -> Mapping[tuple[str, ...], float]:
+            ages: dict[tuple[str, ...], float] = {}
+            for stand in stands():
+                age = 0.0 if stand.oldest_ms is None else max(0.0, time.time() - stand.oldest_ms / 1000)
+                labels = (self._endpoint_names(stand.endpoint),)
+                ages[labels] = max(age, ages.get(labels, 0.0))
+            return ages
+
+        def answers() -> Mapping[tuple[str, ...], float]:
+            up: dict[tuple[str, ...], float] = {}
+            for stand in stands():
+                labels = (self._endpoint_names(stand.endpoint),)
+                up[labels] = min(float(stand.trouble is None), up.get(labels, 1.0))
+            return up
+
+        self._now.add("outbox_events", "Events that wait for Stigmer.", ("endpoint",), pending)
+        self._now.add("outbox_oldest_event_age_seconds", "Age of the oldest of them; 0 without.", ("endpoint",), oldest)
+        self._now.add("stigmer_up", "1 while Stigmer takes events, 0 while it does not.", ("endpoint",), answers)
+
+
+class GrpcCalls:
+    """The calls that a gRPC server of ours has answered (server/calls.py)."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._method_names = Names()
+        self._time = shown.histogram(
+            "grpc_call_duration_seconds",
+            "One answered gRPC call, by its method and its status.",
+            ("method", "code"),
+            _GRPC_BUCKETS,
+        )
+
+    def called(self, method: str, code: str, seconds: float) -> None:
+        """A call has ended. Methods are those that are served, by their full names; codes are gRPC's names."""
+        self._time.labels(self._method_names(method), code).observe(seconds)
+
+
+class ServeMetrics(Shown):
+    """All that `workflow-runner serve` counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = GrpcCalls(self)
+        self.callbacks = Callbacks(self)
+        self._ended = self.histogram(
+            "served_execution_duration_seconds", "From a run's start to its end, by its status.", ("status",), _RUN_BUCKETS
+        )
+
+    def ended(self, status: str, seconds: float) -> None:
+        """A run has ended so long after its start."""
+        self._ended.labels(status).observe(seconds)
+
+    def executions(self, read: Callable[[], Mapping[str, int]]) -> None:
+        """`read` counts executions by their status."""
+        self.now.add(
+            "served_executions",
+            "Executions that are known here, by status; those that ended are forgotten some time.",
+            ("status",),
+            lambda: {(status,): number for status, number in read().items()},
+        )
+
+    def documents(self, kept: Callable[[], int]) -> None:
+        """`kept` counts documents."""
+        self.now.add("documents_kept", "Documents that are kept ready for the next run.", (), lambda: {(): kept()})
+
+
+class Metrics(Shown):
+    """All that the operator counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runner_names, self._resource_names = Names(), Names()
+        self.callbacks = Callbacks(self)
+        self._duration = self.histogram(
             "execution_duration_seconds", "From a run's start to its end.", ("phase", "runner"), _RUN_BUCKETS
         )
-        self._queue_time = self._histogram(
+        self._queue_time = self.histogram(
             "execution_queue_seconds", "From the request for a run to its launch.", ("runner",), _WAIT_BUCKETS
         )
-        self._start_time = self._histogram(
+        self._start_time = self.histogram(
             "execution_start_seconds", "From the request for a run to its workflow's first step.", ("runner",), _WAIT_BUCKETS
         )
-        self._ended = self._counter("executions_ended", "Runs that ended, also those that never started.", ("phase", "runner"))
-        self._reconciles = self._histogram(
+        self._ended = self.counter("executions_ended", "Runs that ended, also those that never started.", ("phase", "runner"))
+        self._reconciles = self.histogram(
             "reconcile_duration_seconds", "One reconcile, by its result: ok or error.", ("result",), _CALL_BUCKETS
         )
-        self._api_calls = self._counter(
+        self._api_calls = self.counter(
             "api_requests", "Answers of the Kubernetes API server; code 0 is none.", ("verb", "resource", "code")
         )
-        self._api_time = self._histogram(
+        self._api_time = self.histogram(
             "api_request_duration_seconds", "One call to the Kubernetes API server.", ("verb",), _CALL_BUCKETS
         )
-        self._checks = self._histogram(
+        self._checks = self.histogram(
             "document_check_duration_seconds",
             "One check of a document, by its result: accepted, refused or too-costly.",
             ("result",),
             _CALL_BUCKETS,
         )
-        self._callbacks = self._counter(
-            "callbacks",
-            "Calls to Stigmer (delivered, failed, refused), and events given up (left-out, coalesced).",
-            ("endpoint", "result"),
-        )
-        self._callback_time = self._histogram(
-            "callback_duration_seconds", "One call to Stigmer, its attempts together.", (), _CALL_BUCKETS
-        )
-        self._events = self._counter("sink_events", "Events that pods sent, repeats among them.", ("type",))
-        self._refusals = self._counter("sink_refusals", "Calls to the sink that were refused.", ("code",))
-        self.registry.register(self._now)
-
-    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
-        return Counter(PREFIX + name, text, labels, registry=self.registry)
-
-    def _histogram(self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(PREFIX + name, text, labels, buckets=buckets, registry=self.registry)
+        self._events = self.counter("sink_events", "Events that pods sent, repeats among them.", ("type",))
+        self._refusals = self.counter("sink_refusals", "Calls to the sink that were refused.", ("code",))
 
     # What parts tell when it happens.
 
@@ -165,12 +272,6 @@ class Metrics:
         """A document has been checked."""
         self._checks.labels(result).observe(seconds)
 
-    def reported(self, endpoint: str, result: str, seconds: float | None) -> None:
-        """Stigmer was called, or an event was given up (no seconds)."""
-        self._callbacks.labels(self._endpoint_names(endpoint), result).inc()
-        if seconds is not None:
-            self._callback_time.observe(seconds)
-
     def received(self, event_type: str) -> None:
         """A pod sent an event."""
         self._events.labels(event_type if event_type in EVENT_TYPES else OTHER).inc()
@@ -190,56 +291,24 @@ class Metrics:
                 numbers[(phase, self._runner_names(runner))] += number
             return numbers
 
-        self._now.add("executions", "Executions that exist, by phase and runner.", ("phase", "runner"), bounded)
+        self.now.add("executions", "Executions that exist, by phase and runner.", ("phase", "runner"), bounded)
 
     def queue(self, depth: Callable[[], float], busy: Callable[[], float], oldest: Callable[[], float]) -> None:
         """How the queue of reconciles stands."""
-        self._now.add("reconcile_queue_depth", "Executions that wait for their reconcile.", (), lambda: {(): depth()})
-        self._now.add("reconciles_in_progress", "Reconciles at work.", (), lambda: {(): busy()})
-        self._now.add(
+        self.now.add("reconcile_queue_depth", "Executions that wait for their reconcile.", (), lambda: {(): depth()})
+        self.now.add("reconciles_in_progress", "Reconciles at work.", (), lambda: {(): busy()})
+        self.now.add(
             "reconcile_queue_oldest_seconds", "How long the one that waits longest has waited.", (), lambda: {(): oldest()}
         )
 
-    def outboxes(self, stands: Callable[[], list[Stand]]) -> None:
-        """How the destinations of callbacks stand."""
-
-        def pending() -> Mapping[tuple[str, ...], float]:
-            numbers: Tally[tuple[str, ...]] = Tally()
-            for stand in stands():
-                numbers[(self._endpoint_names(stand.endpoint),)] += stand.pending
-            return numbers
-
-        def oldest() -> Mapping[tuple[str, ...], float]:
-            ages: dict[tuple[str, ...], float] = {}
-            for stand in stands():
-                age = 0.0 if stand.oldest_ms is None else max(0.0, time.time() - stand.oldest_ms / 1000)
-                labels = (self._endpoint_names(stand.endpoint),)
-                ages[labels] = max(age, ages.get(labels, 0.0))
-            return ages
-
-        def answers() -> Mapping[tuple[str, ...], float]:
-            up: dict[tuple[str, ...], float] = {}
-            for stand in stands():
-                labels = (self._endpoint_names(stand.endpoint),)
-                up[labels] = min(float(stand.trouble is None), up.get(labels, 1.0))
-            return up
-
-        self._now.add("outbox_events", "Events that wait for Stigmer.", ("endpoint",), pending)
-        self._now.add("outbox_oldest_event_age_seconds", "Age of the oldest of them; 0 without.", ("endpoint",), oldest)
-        self._now.add("stigmer_up", "1 while Stigmer takes events, 0 while it does not.", ("endpoint",), answers)
-
     def streams(self, read: Callable[[], Mapping[str, int]]) -> None:
         """`read` counts the sink's open streams by method."""
-        self._now.add(
+        self.now.add(
             "sink_streams", "Open streams of pods, by method.", ("method",), lambda: {(key,): n for key, n in read().items()}
         )
 
-    def text(self) -> bytes:
-        """Everything, as Prometheus reads it."""
-        return prometheus_client.generate_latest(self.registry)
 
-
-async def serve_metrics(port: int, metrics: Metrics) -> web.AppRunner:
+async def serve_metrics(port: int, metrics: Shown) -> web.AppRunner:
     """Starts the endpoint on every address; `await runner.cleanup()` ends it. Raises InvalidInput when the port is taken."""
 
     async def show(_: web.Request) -> web.Response:

@@ -16,7 +16,7 @@ import grpc
 import structlog
 
 from workflow_runner.cluster import ClusterError
-from workflow_runner.errors import PermissionDenied, Unauthenticated, Unavailable, WorkflowRunnerError
+from workflow_runner.errors import InvalidInput, PermissionDenied, Unauthenticated, Unavailable, WorkflowRunnerError
 from workflow_runner.hosts.event_bus import Offer
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import command_pb2_grpc, io_pb2
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2, sink_pb2_grpc
@@ -178,10 +178,9 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
         """The secret values of the caller's own run, read now."""
         caller = await self._caller(context)
         await self._check(caller, request.run, context)
-        if self._secrets is None or await self._known(caller, context) is None:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "sink.no-secrets: the run has ended, or has no secrets")
-        assert self._secrets is not None  # noqa: S101 - abort raises
         try:
+            if self._secrets is None or await self._known(caller, context) is None:
+                raise InvalidInput("the run has ended, or has no secrets", code="sink.no-secrets")
             async with self._reading:
                 return sink_pb2.SecretsResponse(values=await self._secrets(caller.execution_uid))
         except (ClusterError, Unavailable) as error:

@@ -37,9 +37,10 @@ from workflow_runner.hosts.executions import OtherContent, OutOfTime, TooMany, U
 
 DOMAIN = "workflowrunner.stigmer.ai"
 MOST_VIOLATIONS = 50
-MOST_MESSAGE = 2000
-"""Characters of a message, and of a violation's text: statuses travel in headers, which are small."""
-MOST_TOGETHER = 6000
+MOST_MESSAGE = 400
+MOST_TOGETHER = 2800
+"""Bytes of a message, and of all violations together. Statuses travel in trailers, of which some clients take 8 KiB: there
+the message stands twice, once with three characters for each byte beyond ASCII."""
 
 _CODES: list[tuple[type[WorkflowRunnerError], int]] = [
     (InvalidDocument, code_pb2.INVALID_ARGUMENT),
@@ -69,7 +70,7 @@ def status_of(error: Exception) -> status_pb2.Status:
     _detail(status, error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN))
     if isinstance(error, DocumentErrors):
         _detail(status, _violations(error))
-    elif isinstance(error, InvalidInput):
+    elif isinstance(error, InvalidInput | InvalidDocument):
         violation = error_details_pb2.BadRequest.FieldViolation(
             description=_sendable(str(error), MOST_MESSAGE), reason=error.code
         )
@@ -107,5 +108,5 @@ def _detail(status: status_pb2.Status, detail: Any) -> None:
 
 
 def _sendable(text: str, most: int) -> str:
-    text = telemetry.redact(text).encode(errors="replace").decode()
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    encoded = telemetry.redact(text).encode(errors="replace")
+    return encoded.decode() if len(encoded) <= most else f"{encoded[: most - 3].decode(errors='ignore')}…"

@@ -249,7 +249,7 @@ def test_alerts_speak_of_metrics_that_there_are() -> None:
     expressions = " ".join(item["expr"] for group in rule["spec"]["groups"] for item in group["rules"])
     metrics = Metrics()
     metrics.queue(lambda: 0, lambda: 0, lambda: 0)
-    metrics.outboxes(list)
+    metrics.callbacks.outboxes(list)
     names = {f"{family.name}{suffix}" for family in metrics.registry.collect() for suffix in ("", "_info", "_total", "_count")}
     assert set(re.findall(r"workflow_runner_\w+", expressions)) <= names
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from tests import canaries
+from tests.integration.hosts.recorder import Recorder, local_run
 from tests.servers.agents import AgentServer
 from tests.servers.tls import Authority
 from tests.until import until
@@ -19,6 +21,8 @@ from workflow_runner.calls.agent import TEMPERATURE, AgentCalls
 from workflow_runner.calls.agent_service import AgentService
 from workflow_runner.dsl import problems
 from workflow_runner.dsl.problems import Problem, WorkflowFault
+from workflow_runner.hosts.elsewhere import HostOptions
+from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted
 from workflow_runner.proto.ai.stigmer.agentic.agentexecution.v1 import enum_pb2 as words
 from workflow_runner.proto.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 from workflow_runner.proto.ai.stigmer.commons.apiresource import enum_pb2 as owners
@@ -46,7 +50,7 @@ def client(stigmer: AgentServer, key: str = KEY, **options: Any) -> AgentCalls:
 
 
 def arguments(**changes: Any) -> dict[str, Any]:
-    given = {
+    given: dict[str, Any] = {
         "agent": "reviewer",
         "scope": "organization",
         "org": "",
@@ -61,7 +65,7 @@ def arguments(**changes: Any) -> dict[str, Any]:
 
 
 async def ask(agents: AgentCalls, key: str = "key-1", secret: dict[str, Any] | None = None, **changes: Any) -> Any:
-    environment = None if secret is None else {"scheme": "environment", "members": secret}
+    environment: dict[str, Any] | None = None if secret is None else {"scheme": "environment", "members": secret}
     return await agents.call(arguments(**changes), idempotency_key=key, environment=environment)
 
 
@@ -339,9 +343,24 @@ class TestFailures:
         await agents.close()
         assert problem.type == problems.AUTHENTICATION
 
+    async def test_a_key_in_a_file_is_read_for_each_call(self, stigmer: AgentServer, tmp_path: Path) -> None:
+        file = tmp_path / "key"
+        agents = AgentCalls(AgentService(stigmer.listen, use_tls=False, api_key_file=file))
+        stigmer.answers = told("Yes")
+        assert (await fault_of(agents)).type == problems.CONFIGURATION
+        file.write_text(f"{canaries.BEARER}\n")
+        assert (await fault_of(agents)).type == problems.AUTHENTICATION
+        file.write_text(f"{KEY}\n")
+        assert await ask(agents) == "Yes"
+        await agents.close()
+
     async def test_a_variable_without_a_value(self, agents: AgentCalls) -> None:
         problem = await fault_of(agents, env={"A": None})
         assert (problem.type, problem.detail) == (problems.VALIDATION, "/with/env/A: it has no value (null)")
+
+
+def options(stigmer: AgentServer) -> HostOptions:
+    return HostOptions(agents=AgentService(stigmer.listen, KEY, use_tls=False))
 
 
 class TestHosts:
@@ -365,6 +384,33 @@ class TestHosts:
         calls = Calls(agents=AgentService(stigmer.listen, KEY, use_tls=False))
         assert await calls.call("agent", arguments(), idempotency_key="k") == "Review this!"
         await calls.close()
+
+    async def test_a_task_that_is_broken_off_ends_the_agents_execution(self, stigmer: AgentServer) -> None:
+        document = "do: [{a: {timeout: {after: PT0.5S}, call: agent, with: {agent: reviewer, message: m}}}]"
+        outcome = await local_run(document, report=Recorder(), options=options(stigmer)).run()
+        assert isinstance(outcome, Faulted)
+        assert outcome.problem.status == 408
+        assert stigmer.deleted == ["aex-1"]
+
+    async def test_a_run_that_is_cancelled_ends_the_agents_execution(self, stigmer: AgentServer) -> None:
+        document = "do: [{a: {call: agent, with: {agent: reviewer, message: m}}}]"
+        run = local_run(document, report=Recorder(), options=options(stigmer))
+        running = asyncio.create_task(run.run())
+        await stigmer.until(lambda: stigmer.streams == 1)
+        run.cancel("enough")
+        assert isinstance(await running, Cancelled)
+        assert stigmer.deleted == ["aex-1"]
+
+    async def test_a_retry_of_the_task_goes_by_the_same_key(self, stigmer: AgentServer) -> None:
+        stigmer.failures["create"] = [grpc.StatusCode.INVALID_ARGUMENT]
+        stigmer.answers = told("Yes")
+        ask_ = "{a: {call: agent, with: {agent: reviewer, message: m}}}"
+        document = f"do: [{{t: {{try: [{ask_}], catch: {{retry: {{limit: {{attempt: {{count: 2}}}}}}}}}}}}]"
+        outcome = await local_run(document, report=Recorder(), options=options(stigmer)).run()
+        assert isinstance(outcome, Completed)
+        assert outcome.output == "Yes"
+        (made,) = stigmer.executions.values()
+        assert made.metadata.tags == [made.metadata.name.removesuffix("-1")]
 
     def test_nothing_shows_the_key(self) -> None:
         assert canaries.found_in(repr(AgentService("x:1", KEY))) == []

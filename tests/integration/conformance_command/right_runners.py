@@ -56,7 +56,7 @@ def asks_for_a_token(runs: Runs) -> grpc.aio.Server:
                 await context.abort(grpc.StatusCode.UNAUTHENTICATED, f"no, {details.invocation_metadata}")
 
             if handler.response_streaming:
-                return grpc.unary_stream_rpc_method_handler(refuse, handler.request_deserializer)  # type: ignore[arg-type]
+                return grpc.unary_stream_rpc_method_handler(refuse, handler.request_deserializer)
             return grpc.unary_unary_rpc_method_handler(refuse, handler.request_deserializer)
 
     server = grpc.aio.server(interceptors=[Doorman()], options=[("grpc.so_reuseport", 0)])

@@ -146,6 +146,14 @@ class Sink:
         self.runs = runs
         self.service: SinkService
         self.ended: set[str] = set()
+        self.secrets: dict[str, dict[str, str] | Exception] = {}
+        """What Stigmer has for each execution, or what goes wrong when it is asked."""
+
+    async def secrets_of(self, uid: str) -> dict[str, str]:
+        found = self.secrets.get(uid, {})
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def channel(self) -> grpc.aio.Channel:
         return grpc.aio.secure_channel(f"localhost:{self.port}", grpc.ssl_channel_credentials(self.ca))
@@ -162,12 +170,11 @@ async def sink(cluster: Cluster) -> AsyncIterator[Sink]:
         known_job=lambda namespace, uid: None,
         namespace_of=NAMESPACES.get,
     )
-    service = SinkService(runs, identities)
     authority = new_authority()
-    server, port = build_server(service, "127.0.0.1:0", server_credentials(authority, ["localhost"]))
+    sink = Sink(0, authority.certificate, runs)
+    sink.service = SinkService(runs, identities, secrets=sink.secrets_of)
+    server, sink.port = build_server(sink.service, "127.0.0.1:0", server_credentials(authority, ["localhost"]))
     await server.start()
-    sink = Sink(port, authority.certificate, runs)
-    sink.service = service
     sink.ended = ended
     yield sink
     await server.stop(grace=None)

@@ -174,13 +174,13 @@ async def test_checks_of_documents(operator: Operator) -> None:
 def test_outboxes_by_endpoint() -> None:
     metrics = Metrics()
     stands = [Stand("one:443", 2, 1_000, None), Stand("one:443", 3, None, "unreachable"), Stand("two:443", 0, None, None)]
-    metrics.outboxes(lambda: stands)
+    metrics.callbacks.outboxes(lambda: stands)
     assert value(metrics, "outbox_events", endpoint="one:443") == 5
     assert (value(metrics, "outbox_oldest_event_age_seconds", endpoint="one:443") or 0) > 10**9
     assert value(metrics, "outbox_oldest_event_age_seconds", endpoint="two:443") == 0
     assert (value(metrics, "stigmer_up", endpoint="one:443"), value(metrics, "stigmer_up", endpoint="two:443")) == (0, 1)
-    metrics.reported("one:443", "delivered", 0.1)
-    metrics.reported("one:443", "left-out", None)
+    metrics.callbacks.reported("one:443", "delivered", 0.1)
+    metrics.callbacks.reported("one:443", "left-out", None)
     assert value(metrics, "callbacks_total", endpoint="one:443", result="left-out") == 1
     assert value(metrics, "callback_duration_seconds_count") == 1
 
@@ -190,7 +190,7 @@ def test_names_that_somebody_may_choose_are_bounded() -> None:
     metrics.executions(lambda: {("Running", f"ns/runner-{number}"): 1 for number in range(5_000)})
     for number in range(5_000):
         metrics.ended("Failed", f"ns/runner-{number}", 1.0)
-        metrics.reported(f"host-{number}:1", "failed", 1.0)
+        metrics.callbacks.reported(f"host-{number}:1", "failed", 1.0)
         metrics.called("get", f"things-{number}", 200, 0.1)
         metrics.received(f"kind-{number}")
     found = samples(metrics)

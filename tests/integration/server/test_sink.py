@@ -8,6 +8,7 @@ import grpc
 import pytest
 from tests.integration.server.conftest import RUN, ApiServer, Sink
 
+from workflow_runner.errors import InvalidInput, Unavailable
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import command_pb2_grpc, io_pb2
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2, sink_pb2_grpc
 from workflow_runner.reconcile.live import Desired, LiveRun
@@ -197,3 +198,62 @@ async def test_when_a_run_gives_way_to_another_run_id_its_pod_hears_that_it_may_
         sink.runs.begin("execution-1", LiveRun(execution_id="execution-1-two", attempt=1), None, delivered=0)
         answer = await stream.read()
     assert answer.desired_state == Watch.DESIRED_STATE_CANCEL
+
+
+async def secrets(sink: Sink, metadata: list[tuple[str, str]], run: sink_pb2.Run = RUN) -> dict[str, str]:
+    async with sink.channel() as channel:
+        answer = await sink_pb2_grpc.SinkServiceStub(channel).Secrets(sink_pb2.SecretsRequest(run=run), metadata=metadata)
+    return dict(answer.values)
+
+
+async def test_a_pod_gets_the_secrets_of_its_own_run_as_they_are_now(sink: Sink, live: LiveRun) -> None:
+    sink.secrets = {"execution-1": {"TOKEN": "t-1"}, "execution-2": {"TOKEN": "t-2"}}
+    assert await secrets(sink, token("pod-1")) == {"TOKEN": "t-1"}
+    sink.secrets["execution-1"] = {"TOKEN": "t-3"}
+    assert await secrets(sink, token("pod-1")) == {"TOKEN": "t-3"}
+    sink.secrets["execution-1"] = {}
+    assert await secrets(sink, token("pod-1")) == {}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "run", "code"),
+    [
+        ([], RUN, grpc.StatusCode.UNAUTHENTICATED),
+        (token("nonsense"), RUN, grpc.StatusCode.UNAUTHENTICATED),
+        (token("pod-of-nobody"), RUN, grpc.StatusCode.PERMISSION_DENIED),
+        (token("pod-2"), RUN, grpc.StatusCode.PERMISSION_DENIED),
+        (token("pod-1"), OTHER, grpc.StatusCode.PERMISSION_DENIED),
+        (token("pod-1"), SECOND_ATTEMPT, grpc.StatusCode.PERMISSION_DENIED),
+    ],
+)
+async def test_nobody_else_gets_them(
+    sink: Sink, live: LiveRun, metadata: list[tuple[str, str]], run: sink_pb2.Run, code: grpc.StatusCode
+) -> None:
+    sink.secrets = {"execution-1": {"TOKEN": "t-1"}, "execution-2": {"TOKEN": "t-2"}}
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await secrets(sink, metadata, run)
+    assert refusal.value.code() is code
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        (Unavailable("Stigmer is away", code="stigmer.unavailable"), grpc.StatusCode.UNAVAILABLE),
+        (InvalidInput("there is no workflow 'x'", code="stigmer.refused"), grpc.StatusCode.FAILED_PRECONDITION),
+    ],
+)
+async def test_what_stands_in_the_way_of_secrets_is_told(
+    sink: Sink, live: LiveRun, trouble: Exception, code: grpc.StatusCode
+) -> None:
+    sink.secrets = {"execution-1": trouble}
+    with pytest.raises(grpc.aio.AioRpcError, match=str(trouble)) as refusal:
+        await secrets(sink, token("pod-1"))
+    assert refusal.value.code() is code
+
+
+async def test_the_pod_of_an_ended_run_gets_no_secrets(sink: Sink) -> None:
+    sink.secrets = {"execution-1": {"TOKEN": "t-1"}}
+    sink.ended.add("execution-1")
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await secrets(sink, token("pod-1"))
+    assert refusal.value.code() is grpc.StatusCode.FAILED_PRECONDITION

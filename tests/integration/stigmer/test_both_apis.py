@@ -183,6 +183,10 @@ async def test_a_key_file_that_rotates_is_read_again_and_every_run_goes_on_with_
             assert await story.relay.delivered(run, 3, 20)
             assert story.heard(stigmer, run)[-1] == 3
         assert keys.destination == story.to(stigmer, "the-new-key-4711")
+        # Whoever still has the former destination at hand is put right.
+        story.track("run-3", story.to(stigmer))
+        story.tell("run-3", 1)
+        assert await story.relay.delivered("run-3", 1, 20)
 
 
 async def test_a_key_file_is_read_at_once_when_the_key_is_refused(story: Story, stigmer: StigmerServer, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from pydantic import SecretStr
+from tests import canaries
 from tests.integration.stigmer.conftest import KEY, QUICK, plain
 from tests.servers.stigmer import Behaviour, StigmerServer
 
@@ -22,7 +23,7 @@ from workflow_runner.proto.ai.stigmer.agentic.workflowinstance.v1.api_pb2 import
 from workflow_runner.proto.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
 from workflow_runner.stigmer.queries import Asked, NotThere, Queries, QueryFailed, QueryRefused, Wanted, merged
 
-SECRET = "s3cret-of-the-environment"
+SECRET = canaries.WORKFLOW_SECRET
 
 
 @pytest.fixture

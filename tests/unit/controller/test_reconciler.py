@@ -22,6 +22,7 @@ from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.slots import Slots
 from workflow_runner.controller.sources import Source
 from workflow_runner.controller.stigmer import Destinations
+from workflow_runner.controller.stigmer_workflows import StigmerWorkflows
 from workflow_runner.controller.store import Store
 from workflow_runner.controller.validation import Validator
 from workflow_runner.crd import group
@@ -167,6 +168,7 @@ class Operator:
             store=self.store,
             runs=self.runs,
             validator=Accepts(),
+            stigmer=StigmerWorkflows(Destinations(cluster), self.store, "operator"),
             launch=LAUNCH,
             namespace="operator",
             again=lambda uid, after: self.again.append(uid),

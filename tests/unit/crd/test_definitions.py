@@ -96,7 +96,7 @@ def test_lists_that_people_write_are_bounded() -> None:
 
 def test_a_runner_that_says_nothing_allows_an_execution_its_resources_only() -> None:
     allow = schema_of(DEFINITIONS["WorkflowRunner"])["properties"]["spec"]["properties"]["allow"]
-    assert allow["default"] == {"template": ["resources"]}
+    assert allow["default"] == {"stigmer": False, "template": ["resources"]}
     assert allow["properties"]["template"]["default"] == ["resources"]
     assert "default" not in allow["properties"]["secrets"]
 

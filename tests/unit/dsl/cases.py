@@ -202,6 +202,41 @@ TASKS = _bodies(
             ],
         ),
         (
+            "calls of agents",
+            "do:\n"
+            "  - a: {call: agent}\n"
+            "  - b: {call: agent, with: {agent: '', message: m, scope: galaxy, config: {}}}\n"
+            "  - c: {call: agent, with: {agent: a, env: [], temperature: 3, timeout: soon, output: raw}}\n"
+            "  - d: {call: agent, with: {agent: a, message: m, env: {a-b: x}, temperature: '0.5', model: 1}}\n",
+            [
+                (3, 8, "property.missing", "a call of agent needs 'with'"),
+                (4, 36, "property.bad-value", "agent cannot be empty"),
+                (4, 59, "property.bad-value", "scope cannot be 'galaxy': it is one of organization, platform"),
+                (4, 67, "property.unknown", "a call of agent has no 'config'"),
+                (5, 28, "property.missing", "a call of agent needs 'message'"),
+                (5, 44, "property.wrong-type", "env must be an object"),
+                (5, 61, "property.bad-value", "temperature must be a number from 0 to 2"),
+                (5, 73, "duration.invalid", "timeout"),
+                (5, 87, "property.bad-value", "output cannot be 'raw'"),
+                (6, 57, "property.bad-value", "'a-b' is no name of an environment variable"),
+                (6, 79, "property.bad-value", "temperature must be a number from 0 to 2"),
+                (6, 93, "property.wrong-type", "model must be a string"),
+            ],
+        ),
+        (
+            "calls of activities",
+            "do:\n"
+            "  - a: {call: activity}\n"
+            "  - b: {call: activity, with: {activity: '', options: {}}}\n"
+            "  - c: {call: activty, with: {activity: x}}\n",
+            [
+                (3, 8, "property.missing", "a call of activity needs 'with'"),
+                (4, 42, "property.bad-value", "activity cannot be empty"),
+                (4, 46, "property.unknown", "a call of activity has no 'options'"),
+                (5, 15, "reference.unknown-function", "did you mean 'activity'?"),
+            ],
+        ),
+        (
             "a mistyped member of a task",
             "do:\n  - a: {set: {x: 1}, iff: .x}\n",
             [(3, 22, "property.unknown", "did you mean 'if'?")],

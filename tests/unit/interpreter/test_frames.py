@@ -13,6 +13,8 @@ import yaml
 from tests.unit.interpreter.virtual import START, halves, read, run, told
 
 from workflow_runner.dsl.model import (
+    ActivityCallTask,
+    AgentCallTask,
     FunctionCallTask,
     GrpcCallTask,
     HttpCallTask,
@@ -45,7 +47,16 @@ from workflow_runner.interpreter.frames import (
 )
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
-OUTSIDE = (HttpCallTask, OpenApiCallTask, GrpcCallTask, FunctionCallTask, ProcessTask, WorkflowRunTask)
+OUTSIDE = (
+    ActivityCallTask,
+    AgentCallTask,
+    FunctionCallTask,
+    GrpcCallTask,
+    HttpCallTask,
+    OpenApiCallTask,
+    ProcessTask,
+    WorkflowRunTask,
+)
 
 DOCUMENTS: dict[str, tuple[str, Any]] = {
     "sequence": (
@@ -146,6 +157,23 @@ DOCUMENTS: dict[str, tuple[str, Any]] = {
               timeout: {after: PT9S}
               call: grpc
               with: {service: {name: S, host: h.test}, method: M, arguments: {a: "${ [range(2)] }"}}
+              output: {as: "[., $context, [range(2)]]"}
+        """,
+        0,
+    ),
+    "agents and activities": (
+        """
+        use: {secrets: [T]}
+        do:
+          - ask:
+              timeout: {after: PT9S}
+              call: agent
+              with: {agent: a, message: "${ [range(2)] | tojson }", env: {A: "${ $secrets.T + ([range(2)] | tojson) }"}}
+              output: {as: "[., [range(2)]]"}
+              export: {as: "{got: .}"}
+          - charge:
+              call: activity
+              with: {activity: Charge, input: {a: "${ [range(2)] }"}}
               output: {as: "[., $context, [range(2)]]"}
         """,
         0,
@@ -525,7 +553,7 @@ class Counting:
         self.asked += 1
         if request.protocol == "process":
             return {"code": self.asked, "stdout": str(request.arguments["stdin"]), "stderr": ""}
-        if request.protocol in ("openapi", "grpc") or request.arguments["uri"] == "http://fine.test/":
+        if request.protocol in ("activity", "agent", "grpc", "openapi") or request.arguments["uri"] == "http://fine.test/":
             return self.asked
         raise WorkflowFault(Problem.standard(COMMUNICATION, f"failure {self.asked}", status=503))
 

@@ -12,7 +12,7 @@ from tests.unit.interpreter.virtual import run
 
 from workflow_runner.interpreter.effects import Call
 
-PLAIN = {
+PLAIN: dict[str, Any] = {
     "agent": "reviewer",
     "scope": "organization",
     "org": "",

@@ -111,7 +111,7 @@ arbitrary = st.tuples(st.integers(0, 14), st.dictionaries(st.sampled_from(NAMES)
 def test_a_document_or_an_explanation(tasks: list[tuple[str, tuple[int, dict[str, Any]], str, str]]) -> None:
     spec = WorkflowSpec(document=WorkflowDocument(**DOCUMENT))
     for name, (kind, config), export, then in tasks:
-        task = spec.tasks.add(name=name, kind=kind, task_config=struct(config))  # type: ignore[arg-type]  # numbers of kinds
+        task = spec.tasks.add(name=name, kind=kind, task_config=struct(config))
         setattr(task.export, "as", export)
         task.flow.then = then
     converted = outcome(spec)

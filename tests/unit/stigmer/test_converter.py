@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from workflow_runner.expressions.documents import read_document
 from workflow_runner.proto.ai.stigmer.agentic.workflow.v1.spec_pb2 import WorkflowSpec
 from workflow_runner.proto.ai.stigmer.commons.apiresource import enum_pb2 as kinds
 from workflow_runner.stigmer.converter import ConversionFailed, Converted, convert
+from workflow_runner.stigmer.converter.configs import Problems
+from workflow_runner.stigmer.converter.expressions import Names, Where, expression, text
 
 SET = task("note", "SET", {"variables": {"a": "1"}})
 HTTP = {"method": "GET", "endpoint": {"uri": "https://x.test/"}}
@@ -21,7 +25,7 @@ HTTP = {"method": "GET", "endpoint": {"uri": "https://x.test/"}}
 def made(kind: str, config: Any, **members: Any) -> Any:
     """What the only task of a spec becomes."""
     converted = convert(spec(task("t", kind, config), **members))
-    ((name, value),) = converted.document["do"][0].items()  # type: ignore[union-attr,index,call-overload]
+    ((name, value),) = converted.document["do"][0].items()  # type: ignore[union-attr,index]
     assert name == "t"
     return value
 
@@ -330,6 +334,7 @@ LOOP_TEXTS: dict[str, tuple[str, str]] = {
     "the variable": ("${ $item }", "${ $item }"),
     "as a name": ("${item}", "${ $item }"),
     "as a member": ("${.item.id}", "${ $item.id }"),
+    "as a name with a member": ("${ item.id + index(1) }", "${ $item.id + index(1) }"),
     "of $data": ("${ $data.item.id + $data.index }", "${ $item.id + $index }"),
     "after a bracket": ("${ (.item.a) + [.item.b] }", "${ ($item.a) + [$item.b] }"),
     "as an index": ("${ .list[.index] }", "${ .list[$index] }"),
@@ -378,6 +383,9 @@ class TestTexts:
             ("${.error}", "${ $error }"),
             ("${ .error.message }", "${ $error.detail }"),
             ("${ $error.message + $data.error.type }", "${ $error.detail + $error.type }"),
+            ("${error.message}", "${ $error.detail }"),
+            ("${ error }", "${ $error }"),
+            ('${ error("x") }', '${ error("x") }'),
         ],
     )
     def test_a_caught_error(self, given: str, expected: str) -> None:
@@ -387,13 +395,14 @@ class TestTexts:
 
     @pytest.mark.parametrize("field", ["when", "in", "export"])
     def test_an_expression_may_be_bare(self, field: str) -> None:
-        bare = {
-            "when": lambda text: made("SWITCH", {"cases": [{"name": "a", "when": text, "then": "end"}]})["switch"][0]["a"][
-                "when"
-            ],
-            "in": lambda text: made("FOR", {"in": text, "do": INNER})["for"]["in"],
-            "export": lambda text: convert(spec({**SET, "export": {"as": text}})).document["do"][0]["note"]["export"]["as"],  # type: ignore[index,call-overload]
-        }[field]
+        def bare(text: str) -> Any:
+            if field == "when":
+                return made("SWITCH", {"cases": [{"name": "a", "when": text, "then": "end"}]})["switch"][0]["a"]["when"]
+            if field == "in":
+                return made("FOR", {"in": text, "do": INNER})["for"]["in"]
+            document: Any = convert(spec({**SET, "export": {"as": text}})).document
+            return document["do"][0]["note"]["export"]["as"]
+
         assert [bare(text) for text in (".a", "${.a}", "${ .a }")] == ["${ .a }"] * 3
 
 
@@ -581,7 +590,7 @@ class TestFailures:
 
     def test_a_kind_that_is_not_known(self) -> None:
         unknown = spec(SET)
-        unknown.tasks[0].kind = 99
+        unknown.tasks[0].kind = 99  # type: ignore[assignment]  # no kind has this number
         with pytest.raises(
             ConversionFailed, match=r"/tasks/0/kind: stigmer.unknown-kind: task 'note': there is no kind 99: it is"
         ):
@@ -653,3 +662,26 @@ def _fill_value(message: Any, value: Any) -> None:
             _fill_value(message.list_value.values.add(), item)
     else:
         message.string_value = value
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "converter.md").read_text()
+ROWS = re.findall(r"^\| (`[^|]*) \| `(\$\{[^|]*\})` \|", PAGE, re.MULTILINE)
+
+
+class TestThePage:
+    """docs/converter.md says what becomes what."""
+
+    def test_every_kind_has_a_row(self) -> None:
+        rows = re.findall(r"^\| `([A-Z_]+)` \| ", PAGE, re.MULTILINE)
+        assert rows == [name.removeprefix("WORKFLOW_TASK_KIND_") for name in list(kinds.WorkflowTaskKind.keys())[1:]]
+
+    def test_there_are_texts(self) -> None:
+        assert len(ROWS) == 7
+
+    @pytest.mark.parametrize(("written", "becomes"), ROWS)
+    def test_the_texts_become_what_it_says(self, written: str, becomes: str) -> None:
+        names = Names(frozenset({"TOKEN"}), frozenset({"item", "index"}), frozenset({"error"}))
+        for given in re.findall(r"`([^`]+)`", written.split(" in `")[0]):
+            where = Where(Problems("test"), names, "", "")
+            got = text(given, where) if "${" in given else expression(given, where)
+            assert got.replace("ZONE", "TOKEN") == becomes

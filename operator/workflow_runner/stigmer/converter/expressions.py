@@ -159,21 +159,15 @@ def translated(program: str, where: Where) -> str:
         return program
     whole = _NAME.fullmatch(program)
     if whole is not None:
-        if whole[1] in names.environment:
-            names.asked.add(whole[1])
-            return f"$secrets.{whole[1]}"
         if whole[1] in names.variables | names.errors:
             return f"${whole[1]}"
-        return program
+        return f"$secrets.{whole[1]}" if whole[1] in names.environment else program
     try:
         found = tokens(program)
     except NotTokens:
         return program  # validation says what is wrong
     program = _replaced(program, found, where)
-    try:
-        names.asked |= mentions(program).secrets or frozenset()
-    except NotTokens:
-        return program
+    names.asked |= mentions(program).secrets or frozenset()
     return program
 
 
@@ -207,6 +201,10 @@ def _change(ahead: list[Token], where: Where, *, root: bool) -> tuple[str, int] 
             return None
         name, end = rest[0].text, _behind(rest[0])
         del rest[0]
+    if first.kind == "name":
+        if name not in variables or not rest or rest[0].kind != "field":
+            return None  # a function of jq, or what no program knows
+        end = first.offset + len(name)
     if first.kind == "key":
         stands_alone = rest and rest[0].kind == "op" and rest[0].text in ",}"
         if not stands_alone or name not in variables:
@@ -244,7 +242,7 @@ def _roots(found: list[Token]) -> list[bool | None]:
     ends = False  # whether the token before this one ends a term
     called = False  # whether it is the name of a function
     for token in found:
-        begins = not ends and token.kind in ("field", "variable", "key")
+        begins = not ends and token.kind in ("field", "key", "name", "variable")
         answers.append(root if begins else None)
         ends = token.kind != "op" and not (token.kind == "name" and token.text in _KEYWORDS)
         if token.kind == "name" and token.text in _REBINDS:

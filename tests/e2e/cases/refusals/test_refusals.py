@@ -45,14 +45,22 @@ def container(**fields: Any) -> Json:
 
 
 AT_CREATION: dict[str, tuple[Json, str]] = {
-    "no-workflow": (execution(workflow={}), "workflow needs exactly one of definition, yaml and configMapKeyRef"),
+    "no-workflow": (execution(workflow={}), "workflow needs exactly one of definition, yaml, configMapKeyRef and stigmer"),
     "two-workflows": (
         execution(workflow={"yaml": YAML, "definition": DEFINITION}),
-        "workflow needs exactly one of definition, yaml and configMapKeyRef",
+        "workflow needs exactly one of definition, yaml, configMapKeyRef and stigmer",
     ),
     "workflow-here-and-in-a-config-map": (
         execution(workflow={"yaml": YAML, "configMapKeyRef": KEY}),
-        "workflow needs exactly one of definition, yaml and configMapKeyRef",
+        "workflow needs exactly one of definition, yaml, configMapKeyRef and stigmer",
+    ),
+    "two-things-in-stigmer": (
+        execution(workflow={"stigmer": {"workflowId": "a", "workflowInstanceId": "b"}}),
+        "stigmer needs exactly one of workflowExecutionId, workflowInstanceId and workflowId",
+    ),
+    "nothing-in-stigmer": (
+        execution(workflow={"stigmer": {}}),
+        "stigmer needs exactly one of workflowExecutionId, workflowInstanceId and workflowId",
     ),
     "blank-yaml": (execution(workflow={"yaml": " \n "}), "yaml is blank: write a Serverless Workflow document"),
     "two-inputs": (
