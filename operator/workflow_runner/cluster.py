@@ -314,12 +314,15 @@ class Cluster:
         secret = await self.request("GET", f"/api/v1/namespaces/{quote(namespace)}/secrets/{quote(name)}")
         return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
 
-    async def create_secret(self, namespace: str, name: str, data: Mapping[str, bytes]) -> None:
-        """Creates a Secret; raises Conflict when there is one of that name."""
+    async def create_secret(self, namespace: str, name: str, data: Mapping[str, bytes], *, owner: Json | None = None) -> None:
+        """Creates a Secret, which goes with its owner; raises Conflict when there is one of that name."""
+        metadata: Json = {"name": name, "namespace": namespace, "labels": {group.MANAGED_BY_LABEL: group.MANAGED_BY}}
+        if owner is not None:
+            metadata["ownerReferences"] = [owner]
         manifest = {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": name, "namespace": namespace, "labels": {group.MANAGED_BY_LABEL: group.MANAGED_BY}},
+            "metadata": metadata,
             "type": "Opaque",
             "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
         }
@@ -336,19 +339,63 @@ class Cluster:
         """What the API server says of itself: the cheapest question there is."""
         return await self.request("GET", "/version")
 
-    async def review_token(self, token: str, audience: str) -> Json:
-        """The status of a TokenReview: whose token it is, if it holds for the audience."""
-        review = await self.request(
-            "POST",
-            "/apis/authentication.k8s.io/v1/tokenreviews",
-            {
-                "apiVersion": "authentication.k8s.io/v1",
-                "kind": "TokenReview",
-                "spec": {"token": token, "audiences": [audience]},
-            },
-        )
+    async def review_token(self, token: str, audience: str | None) -> Json:
+        """The status of a TokenReview: whose token it is, if it holds for the audience; None is the API server's own."""
+        spec: Json = {"token": token} | ({"audiences": [audience]} if audience else {})
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
+        review = await self.request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body)
         status: Json = review.get("status") or {}
         return status
+
+    async def may(self, user: Json, verb: str, plural: str, namespace: str, name: str = "") -> bool:
+        """Whether a user (`user`, `groups`, `uid`, `extra` as access reviews take them) has a right on resources of ours."""
+        attributes = {"group": group.GROUP, "verb": verb, "resource": plural, "namespace": namespace, "name": name}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "LocalSubjectAccessReview",
+            "metadata": {"namespace": namespace},
+            "spec": {**user, "resourceAttributes": attributes},
+        }
+        path = f"/apis/authorization.k8s.io/v1/namespaces/{quote(namespace)}/localsubjectaccessreviews"
+        review = await self.request("POST", path, body)
+        return (review.get("status") or {}).get("allowed") is True
+
+    # Resources of ours for somebody else (controller.control)
+
+    async def get_resource(self, plural: str, namespace: str, name: str) -> Json:
+        """An execution or a runner as it is now."""
+        return await self.request("GET", _path(plural, namespace, name))
+
+    async def create_resource(self, plural: str, manifest: Json) -> Json:
+        """Creates one; raises Conflict where there is one of that name, and Rejected for what the API server does not take."""
+        path = f"/apis/{group.GROUP}/{group.VERSION}/namespaces/{quote(manifest['metadata']['namespace'])}/{plural}"
+        return await self.request("POST", path, manifest, query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"})
+
+    async def replace_resource(self, plural: str, manifest: Json) -> Json:
+        """Makes one what the manifest says; with a resourceVersion in it raises Conflict when it has changed since."""
+        metadata = manifest["metadata"]
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        return await self.request("PUT", _path(plural, metadata["namespace"], metadata["name"]), manifest, query=query)
+
+    async def patch_spec(self, plural: str, namespace: str, name: str, spec: Json) -> Json:
+        """Merges these members into a spec."""
+        return await self._patch(_path(plural, namespace, name), {"spec": spec}, MERGE_PATCH)
+
+    async def delete_resource(self, plural: str, namespace: str, name: str) -> None:
+        """Removes one; content when it is gone already."""
+        await self._delete(_path(plural, namespace, name), {})
+
+    async def page(
+        self, plural: str, namespace: str, *, limit: int, token: str = "", selector: str = ""
+    ) -> tuple[list[Json], str]:
+        """Some of a namespace's, by name, and the token of the next page; empty after the last one. Raises ClusterError
+        with status 410 for a token that is too old."""
+        query = {"limit": str(limit)}
+        query |= {"continue": token} if token else {}
+        query |= {"labelSelector": selector} if selector else {}
+        path = f"/apis/{group.GROUP}/{group.VERSION}/namespaces/{quote(namespace)}/{plural}"
+        answer = await self.request("GET", path, query=query)
+        return list(answer.get("items") or []), str(answer["metadata"].get("continue") or "")
 
 
 def own_namespace() -> str:

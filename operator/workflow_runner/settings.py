@@ -78,6 +78,8 @@ class OperatorSettings(Struct, frozen=True):
     """Its files are named for namespaces and hold the token that opens each."""
     allow_addresses: tuple[str, ...] = ()
     deny_addresses: tuple[str, ...] = ()
+    control: ControlSettings | None = None
+    """None: the operator has no services but the sink."""
     host: HostSettings = HostSettings()
     """What launched pods have and permit."""
     """Of the calls of launched pods; entries of `calls.addresses.AddressRules`."""
@@ -124,6 +126,25 @@ class ServeSettings(Struct, frozen=True):
     stop_seconds: float
     """How long runs have when the process is told to stop."""
     most_executions: int
+
+
+class ControlSettings(Struct, frozen=True):
+    """The operator's own gRPC services."""
+
+    port: int
+    namespace: str
+    """Where what they start goes; empty: the operator's own."""
+    keys: Path | None
+    """A folder of keys, named for whom each belongs to."""
+    tokens: bool
+    """Whether the cluster's tokens are let in."""
+    audience: str
+    """What tokens have to be made for; empty: what the API server takes."""
+    certificate: Path | None
+    certificate_key: Path | None
+    client_ca: Path | None
+    address: str
+    """HOST:PORT by which others reach them, for the URLs in answers."""
 
 
 class PodSettings(Struct, frozen=True):
@@ -222,6 +243,7 @@ def operator_settings(environment: Mapping[str, str]) -> OperatorSettings:
         events_tokens_folder=_folder(environment, "WORKFLOW_RUNNER_EVENTS_TOKENS_FOLDER"),
         allow_addresses=_entries(environment, ALLOW_ADDRESSES),
         deny_addresses=_entries(environment, DENY_ADDRESSES),
+        control=control_settings(environment),
         host=host_settings(environment),
     )
 
@@ -258,6 +280,29 @@ def serve_settings(environment: Mapping[str, str]) -> ServeSettings:
         public_address=environment.get("WORKFLOW_RUNNER_PUBLIC_ADDRESS", "").strip(),
         stop_seconds=20.0 if stop is None else stop.total_seconds(),
         most_executions=_count(environment, "WORKFLOW_RUNNER_MOST_EXECUTIONS", 2000),
+    )
+
+
+def control_settings(environment: Mapping[str, str]) -> ControlSettings | None:
+    """The settings of the operator's own services, None where they are off; raises InvalidInput that names the variable."""
+    port = _port(environment, "CONTROL_PORT", 0)
+    if port == 0:
+        return None
+    certificate, key = _folder(environment, "WORKFLOW_RUNNER_TLS_CERTIFICATE"), _folder(environment, "WORKFLOW_RUNNER_TLS_KEY")
+    if (certificate is None) != (key is None):
+        message = "WORKFLOW_RUNNER_TLS_CERTIFICATE and WORKFLOW_RUNNER_TLS_KEY go together"
+        raise InvalidInput(message, code="settings.missing")
+    namespaces = _namespaces(environment, "WORKFLOW_RUNNER_CONTROL_NAMESPACE")
+    return ControlSettings(
+        port=port,
+        namespace=namespaces[0] if namespaces else "",
+        keys=_folder(environment, "WORKFLOW_RUNNER_CONTROL_KEYS"),
+        tokens=_switch(environment, "WORKFLOW_RUNNER_CONTROL_TOKENS", default=False),
+        audience=environment.get("WORKFLOW_RUNNER_CONTROL_AUDIENCE", ""),
+        certificate=certificate,
+        certificate_key=key,
+        client_ca=_folder(environment, "WORKFLOW_RUNNER_TLS_CLIENT_CA"),
+        address=environment.get("WORKFLOW_RUNNER_PUBLIC_ADDRESS", "").strip(),
     )
 
 

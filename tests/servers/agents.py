@@ -45,6 +45,10 @@ class AgentServer(
     """What the next calls of a method are answered with, first to last."""
     mute: bool = False
     """Streams never say anything."""
+    blind: int = 0
+    """How many calls of `list` do not see anything yet."""
+    unfiltered: bool = False
+    """`list` does not look at tags."""
     hold: asyncio.Event | None = None
     """`create` makes the execution at once and answers when this is set."""
     listen: str = "127.0.0.1:0"
@@ -131,7 +135,10 @@ class AgentServer(
     async def list(self, request: Any, context: Context) -> AgentExecutionList:
         """Executions by tag."""
         await self._called("list", context)
-        wanted = set(request.tags)
+        if self.blind:
+            self.blind -= 1
+            return AgentExecutionList()
+        wanted = set() if self.unfiltered else set(request.tags)
         return AgentExecutionList(entries=[one for one in self.executions.values() if wanted <= set(one.metadata.tags)])
 
     async def subscribe(self, request: Any, context: Context) -> AsyncIterator[AgentExecution]:
@@ -177,11 +184,16 @@ class AgentServer(
         authorization = str(dict(context.invocation_metadata() or ()).get("authorization", ""))
         if authorization != f"Bearer {self.api_key}":
             # It quotes what it was given, as careless servers do.
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, f"bad credentials: {authorization}")
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, f"bad credentials: {_bare(authorization)}")
         waiting = self.failures.get(method)
         if waiting:
-            await context.abort(waiting.pop(0), f"told to, {authorization}")
+            await context.abort(waiting.pop(0), f"told to, {_bare(authorization)}")
 
     async def _tell(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+def _bare(authorization: str) -> str:
+    """The key alone."""
+    return authorization.removeprefix("Bearer ")

@@ -73,6 +73,9 @@ class Behaviour:
         return self.only in (None, subject) and self.sequence in (None, sequence) and self.method in (None, method)
 
 
+Kept = Workflow | WorkflowInstance | Environment | WorkflowExecution
+
+
 @dataclass
 class Resources:
     """What queries find, by id; a reference is looked up by its slug."""
@@ -82,7 +85,7 @@ class Resources:
     environments: dict[str, Environment] = field(default_factory=dict)
     executions: dict[str, WorkflowExecution] = field(default_factory=dict)
 
-    def add(self, *resources: Workflow | WorkflowInstance | Environment | WorkflowExecution) -> None:
+    def add(self, *resources: Kept) -> None:
         """Keep resources under the ids in their metadata."""
         for resource in resources:
             match resource:
@@ -98,10 +101,14 @@ class Resources:
     @classmethod
     def read(cls, text: str) -> Resources:
         """The resources of a file; see the module's docstring."""
-        found, kinds = cls(), {"workflows": Workflow, "instances": WorkflowInstance}
+        kinds: dict[str, type[Kept]] = {"workflows": Workflow, "instances": WorkflowInstance}
         kinds |= {"environments": Environment, "executions": WorkflowExecution}
+        found = cls()
         for name, items in json.loads(text).items():
-            found.add(*(json_format.ParseDict(item, kinds[name]()) for item in items))
+            for item in items:
+                resource = kinds[name]()
+                json_format.ParseDict(item, resource)
+                found.add(resource)
         return found
 
 

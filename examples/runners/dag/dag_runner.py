@@ -37,11 +37,12 @@ EXECUTION = service_pb2.DESCRIPTOR.services_by_name["WorkflowExecutionService"].
 QUERY = query_pb2.DESCRIPTOR.services_by_name["WorkflowRunnerQueryController"].full_name
 
 MOST_TEXT, MOST_TASKS, MOST_DEPTH = 64 * 1024, 200, 20
-LARGEST_REQUEST, LARGEST_DATA = 256 * 1024, 64 * 1024
+LARGEST_REQUEST, LARGEST_DATA, LONGEST_ID = 256 * 1024, 64 * 1024, 253
 MOST_RUNNING, MOST_KEPT, MOST_EVENTS, MOST_CALLS = 100, 500, 1_000, 1_000
 LONGEST_EXECUTE = 600.0
 """Seconds of an `Execute`; what takes longer belongs into `ExecuteAsync`."""
 MOST_PAGE = 500
+MOST_EXACT = 2**53
 LARGEST_OUTPUT = 4096
 MOST_SAID = 500
 ENDS = {"workflow_completed": "completed", "workflow_failed": "failed", "workflow_cancelled": "cancelled"}
@@ -82,17 +83,21 @@ class InvalidDag(Exception):
 
 
 def read_dag(text: str) -> Dag:
-    """The document as a Dag. Raises InvalidDag; a hostile text costs no more than an honest one."""
+    """The document as a Dag. Raises InvalidDag; a hostile text costs no more than an honest one.
+
+    It is the DAG itself, or a workflow document that has it under `document.metadata.dag`.
+    """
     content = _read_yaml(text)
+    if isinstance(content, dict) and isinstance(content.get("document"), dict):
+        metadata = content["document"].get("metadata")
+        content = metadata.get("dag") if isinstance(metadata, dict) else None
     tasks = content.get("tasks") if isinstance(content, dict) else None
     if not isinstance(tasks, dict) or not tasks:
         raise InvalidDag("tasks", "there are none: write `tasks: {NAME: {call: …, with: {…}, needs: [NAME]}}`")
     if len(tasks) > MOST_TASKS:
         raise InvalidDag("tasks", f"there are {len(tasks)}, more than {MOST_TASKS}")
-    dag = Dag(
-        str(content.get("name", "dag")), {str(name): _read_task(str(name), tasks) for name in tasks}, content.get("output")
-    )
-    if dag.output is not None and dag.output not in dag.tasks:
+    dag = Dag(str(content.get("name", "dag")), {name: _read_task(name, tasks) for name in tasks}, content.get("output"))
+    if dag.output is not None and not (isinstance(dag.output, str) and dag.output in tasks):
         raise InvalidDag("output", f"{dag.output!r} is no task")
     _refuse_circles(dag)
     return dag
@@ -107,10 +112,12 @@ def _read_yaml(text: str) -> Json:
             depth += isinstance(part, yaml.CollectionStartEvent) - isinstance(part, yaml.CollectionEndEvent)
             if isinstance(part, yaml.AliasEvent) or depth > MOST_DEPTH:  # a few aliases can stand for a huge value
                 raise InvalidDag(_place(part.start_mark), f"aliases, and more than {MOST_DEPTH} levels, are not taken")
-        return yaml.load(text, Loader=yaml.CSafeLoader)
+        content = yaml.load(text, Loader=yaml.CSafeLoader)
+        _refuse_other_than_json(content)
+        return content
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
-        raise InvalidDag(_place(mark), str(getattr(error, "problem", None) or "this is no YAML")) from None
+        raise InvalidDag(_place(mark), str(getattr(error, "problem", None) or error)) from None
 
 
 def _place(mark: Any) -> str:
@@ -123,9 +130,9 @@ def _read_task(name: str, tasks: Mapping[str, Json]) -> Task:
     if not isinstance(node, dict) or not set(node) <= {"call", "with", "needs"}:
         raise InvalidDag(place, "a task has `call`, and may have `with` and `needs`")
     arguments, needs = node.get("with") or {}, node.get("needs") or []
-    if node.get("call") not in CALLS:
+    if not isinstance(node.get("call"), str) or node["call"] not in CALLS:
         raise InvalidDag(f"{place}.call", f"{node.get('call')!r} cannot be called; there are {', '.join(sorted(CALLS))}")
-    if not isinstance(arguments, dict) or not isinstance(needs, list):
+    if not isinstance(arguments, dict) or not isinstance(needs, list) or not all(isinstance(need, str) for need in needs):
         raise InvalidDag(place, "`with` is an object and `needs` a list of names")
     for reference in _references(arguments):
         if reference != "input" and reference not in needs:
@@ -190,7 +197,9 @@ async def _join(parts: Sequence[str]) -> Json:
 
 
 async def _sleep(seconds: float) -> Json:
-    await asyncio.sleep(min(float(seconds), 3600.0))
+    if not isinstance(seconds, int | float):
+        raise TypeError(f"{seconds!r} is no number of seconds")
+    await asyncio.sleep(min(seconds, 3600.0))
     return None
 
 
@@ -206,6 +215,29 @@ CALLS: Mapping[str, Callable[..., Awaitable[Json]]] = {
     "fail": _fail,
 }
 """A task's work is a coroutine that ends when it is cancelled: that is all that breaking off a run takes."""
+
+
+def _refuse_other_than_json(value: Json) -> None:
+    """Raises ValueError for what YAML knows and JSON does not: dates, keys that are no text, infinity, half a character."""
+    match value:
+        case dict():
+            for key, inner in value.items():
+                if not isinstance(key, str):
+                    raise ValueError(f"the key {key!r} is no text")
+                _refuse_other_than_json(key)
+                _refuse_other_than_json(inner)
+        case list():
+            for inner in value:
+                _refuse_other_than_json(inner)
+        case str():
+            value.encode()
+        case int() | float():
+            if not abs(value) <= MOST_EXACT:  # which no comparison with NaN is
+                raise ValueError("there is a number that not everybody can read: 2^53 is the most")
+        case None:
+            pass
+        case _:
+            raise ValueError(f"{value!r} is no value of JSON: write it in quotes")
 
 
 def _refuse_large(value: Json) -> None:
@@ -387,8 +419,9 @@ class Runs:
 
     def start(self, request: io_pb2.WorkflowExecuteInput) -> tuple[Run, bool]:
         """The run of a request, and whether it is new. Raises Refused."""
-        if request.ByteSize() > LARGEST_REQUEST:
-            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"the request has more than {LARGEST_REQUEST} bytes")
+        if request.ByteSize() > LARGEST_REQUEST or len(request.workflow_execution_id) > LONGEST_ID:
+            message = f"the request has more than {LARGEST_REQUEST} bytes, or its id more than {LONGEST_ID} characters"
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, message)
         execution_id = request.workflow_execution_id or uuid.uuid4().hex
         request.ClearField("workflow_execution_id")
         fingerprint = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
@@ -400,10 +433,13 @@ class Runs:
             return known, False
         try:
             dag = read_dag(request.workflow_yaml)
+            given = json_format.MessageToDict(request.workflow_input)
         except InvalidDag as error:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error), ("workflow_yaml", str(error))) from None
+        except (json_format.Error, ValueError) as error:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error), ("workflow_input", str(error))) from None
         self._make_room()
-        run = Run(execution_id, dag, json_format.MessageToDict(request.workflow_input), fingerprint)
+        run = Run(execution_id, dag, given, fingerprint)
         self._runs[run.id] = run
         run.start()
         return run, True

@@ -112,6 +112,11 @@ class Calls:
         """Whether there are processes that nobody waits for."""
         return self._processes is not None and self._processes.left
 
+    def leave(self) -> None:
+        """Calls that are broken off from now on will be made again: what others do for them is left to them."""
+        if self._agents is not None:
+            self._agents.leave()
+
     async def linger(self, seconds: float) -> None:
         """Wait so long at most for the processes that nobody waits for."""
         if self._processes is not None:

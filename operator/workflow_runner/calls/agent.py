@@ -168,8 +168,13 @@ class AgentCalls:
         self._service, self._key = service, service.api_key
         self._total, self._request, self._retry, self._look = total_seconds, request_seconds, retry_seconds, look_seconds
         self._channel: grpc.aio.Channel | None = None
+        self._left = False
         self._streams = True
         """Whether Stigmer has `subscribe`, as far as is known."""
+
+    def leave(self) -> None:
+        """Agents go on with what they were asked: calls that are cancelled from now on will be made again."""
+        self._left = True
 
     async def close(self) -> None:
         """Close the connection."""
@@ -341,7 +346,7 @@ class AgentCalls:
 
     async def _abandon(self, asked: _Asked) -> None:
         """End an execution that nobody waits for any more, where that is possible."""
-        if not asked.begun:
+        if not asked.begun or self._left:
             return
         try:
             async with asyncio.timeout(ABANDON_SECONDS):

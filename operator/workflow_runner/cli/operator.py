@@ -19,8 +19,10 @@ import structlog
 from workflow_runner import telemetry
 from workflow_runner.cli import observing
 from workflow_runner.cli.addresses import address_rules
+from workflow_runner.cli.control import control_services
 from workflow_runner.cluster import Cluster, Conflict, NotFound, own_namespace
 from workflow_runner.controller.bootstrap import apply_default_runner
+from workflow_runner.controller.endpoints import Endpoints
 from workflow_runner.controller.observer import Observer
 from workflow_runner.controller.queue import KeyedQueue
 from workflow_runner.controller.reachability import Reachability
@@ -100,7 +102,9 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
     stigmer = StigmerWorkflows(destinations, store, namespace)
     sink = SinkService(runs, identities, secrets=stigmer.secrets)
     # gRPC takes this for every address, also where there is no IPv6.
-    server, _ = build_server(sink, f"[::]:{settings.grpc_port}", server_credentials(authority, list(dict.fromkeys(names))))
+    credentials = server_credentials(authority, list(dict.fromkeys(names)))
+    server, _ = build_server(sink, f"[::]:{settings.grpc_port}", credentials)
+    endpoints = Endpoints(cluster, runs, changed=queue.add, looked=lambda runner: queue.add(key_of(runner)))
     observer = Observer(
         cluster=cluster,
         store=store,
@@ -110,12 +114,22 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         launch=_launch(settings, SinkAddress(endpoint, authority.certificate.decode())),
         namespace=namespace,
         again=queue.add,
+        remote=endpoints.remote,
     )
     slots = Slots(changed=lambda runner: queue.add(key_of(runner)), turn=queue.add)
     executions = Reconciler(
-        cluster=cluster, store=store, runs=runs, observer=observer, destinations=destinations, slots=slots, again=queue.add
+        cluster=cluster,
+        store=store,
+        runs=runs,
+        observer=observer,
+        destinations=destinations,
+        slots=slots,
+        endpoints=endpoints,
+        again=queue.add,
     )
-    runners = RunnerReconciler(cluster=cluster, store=store, slots=slots, destinations=destinations, image=settings.image)
+    runners = RunnerReconciler(
+        cluster=cluster, store=store, slots=slots, destinations=destinations, endpoints=endpoints, image=settings.image
+    )
 
     async def reconcile(key: str) -> float | None:
         return await (runners if is_runner(key) else executions).reconcile(key)
@@ -136,6 +150,7 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
     scraped = await serve_metrics(settings.metrics_port, metrics)
     sink.events.expect(math.inf)  # until pods can be known
     events = await _take_events(settings, sink)
+    stack = contextlib.AsyncExitStack()
     await server.start()
     sink.listening = True
     try:
@@ -143,17 +158,22 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         await asyncio.gather(_know(resync, store, sink), validator.warm())
         if settings.default_runner is not None:
             await apply_default_runner(cluster, namespace, settings.default_runner)
+        control = control_services(settings.control, cluster, store, runs, namespace=namespace, credentials=credentials)
+        await stack.enter_async_context(control)
         log.info("operator started", namespace=namespace, watched=list(watched) or "all", sink=endpoint, image=settings.image)
         parts = {
             "watches": watches.run(),
             "resync": resync.run(),
             "queue": queue.run(reconcile),
             "relay": relay.run(),
+            "endpoints": endpoints.run(),
             "reachability": reachability.run(cluster),
         }
         await _until_stopped(stop, parts)
     finally:
         log.info("operator stopping")
+        await stack.aclose()
+        await endpoints.close()
         await observer.close()
         await stigmer.close()
         await server.stop(grace=STOP_SECONDS)

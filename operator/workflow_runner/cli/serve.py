@@ -151,7 +151,9 @@ async def _serve(settings: ServeSettings, parts: _Parts) -> None:
         )
         relay = await stack.enter_async_context(telling(executions, eventing, settings.stigmer, ended=metrics.ended))
         services = execution_services(executions, address=address)
-        server = GrpcServer(services, parts.interceptor, certificates=parts.certificates)
+        server = GrpcServer(
+            services, parts.interceptor, credentials=None if parts.certificates is None else parts.certificates.credentials()
+        )
         parts.interceptor.called = metrics.calls.called
         relay.reported = metrics.callbacks.reported
         metrics.callbacks.outboxes(relay.stands)

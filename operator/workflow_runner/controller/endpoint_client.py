@@ -171,12 +171,15 @@ class EndpointClient:
 
     async def state(self, execution_id: str) -> older.ExecutionStatus:
         """GetStatus."""
-        return await self._query("GetStatus", older.GetExecutionStatusRequest(execution_id=execution_id), older.ExecutionStatus)
+        request = older.GetExecutionStatusRequest(execution_id=execution_id)
+        state: older.ExecutionStatus = await self._query("GetStatus", request, older.ExecutionStatus)
+        return state
 
     async def events(self, execution_id: str, after: int) -> older.ExecutionEvents:
         """GetEvents: one page above a number."""
         request = older.GetExecutionEventsRequest(execution_id=execution_id, after_sequence_number=after)
-        return await self._query("GetEvents", request, older.ExecutionEvents)
+        page: older.ExecutionEvents = await self._query("GetEvents", request, older.ExecutionEvents)
+        return page
 
     async def subscribe(self, execution_id: str, after: int) -> AsyncIterator[older.WorkflowProgressEvent]:
         """Subscribe: events above a number until the run's last, or for an hour. Close the iterator."""
@@ -330,7 +333,7 @@ class EndpointClient:
                 raise
 
     async def _ask(self, path: str, request: Message, answer: Any, seconds: float) -> Any:
-        call = self._channel.unary_unary(
+        call: Any = self._channel.unary_unary(
             path, request_serializer=lambda message: message.SerializeToString(), response_deserializer=answer.FromString
         )
         try:
@@ -361,11 +364,11 @@ def _methods(answer: ServerReflectionResponse, service: str) -> list[str]:
 def _retry_after(error: grpc.aio.AioRpcError) -> float | None:
     """The time that the runner names (google.rpc.RetryInfo)."""
     try:
-        status = rpc_status.from_call(error)  # type: ignore[arg-type]
+        status: Any = rpc_status.from_call(error)
     except ValueError:
         return None
     for detail in () if status is None else status.details:
         info = error_details_pb2.RetryInfo()
         if detail.Unpack(info):
-            return float(info.retry_delay.seconds) + info.retry_delay.nanos / 1e9
+            return float(info.retry_delay.seconds + info.retry_delay.nanos / 1e9)
     return None

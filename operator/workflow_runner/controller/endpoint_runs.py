@@ -35,9 +35,7 @@ LONGEST_WAIT = 60.0
 
 log = structlog.get_logger(__name__)
 
-_NEVER = frozenset(
-    {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OUT_OF_RANGE}
-)
+_NEVER = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OUT_OF_RANGE})
 """Answers to ExecuteAsync after which it is not tried again."""
 _NO = frozenset({grpc.StatusCode.UNIMPLEMENTED, *_NEVER})
 """Answers to a pause or the like that mean no."""
@@ -241,7 +239,7 @@ class EndpointRun:
             return
         elif isinstance(result, BaseException):
             raise result
-        else:
+        elif self._live() is not None:
             await self._still_goes_on(client)
 
     async def _read(self, client: EndpointClient, after: int) -> None:
@@ -420,4 +418,3 @@ _CANNOT = {
     "Run": "the runner cannot resume (UNIMPLEMENTED)",
     "Cancel": "the runner cannot cancel (UNIMPLEMENTED); it is told to end by force after the grace period",
 }
-

@@ -1,8 +1,8 @@
 """The runners at endpoints: their connections, their health, and who follows which run there. Built by cli.operator.
 
 The observer asks for what is known of a run (`remote`), the reconciler has runs followed, steered and left, the runners'
-reconciler asks for health. One connection an endpoint, kept while it is used; a task for each run that has not ended, one for each
-look at an endpoint, one for each cancellation by force. All of them end with `close`.
+reconciler asks for health. One connection an endpoint, kept while it is used; a task for each run that has not ended, one
+for each look at an endpoint, one for each cancellation by force. All of them end with `close`.
 """
 
 from __future__ import annotations

@@ -50,6 +50,8 @@ class Runs:
         self.has_ended = ended
         self._newest_pod = newest_pod
         self.published: Callable[[str], None] = lambda uid: None
+        self.told: Callable[[str, io_pb2.WorkflowProgressEvent], None] = lambda uid, event: None
+        """Told of every event, as it is numbered for the world outside; repeats among them."""
 
     def get(self, uid: str) -> LiveRun | None:
         """The run of an execution, once the reconciler knows it."""
@@ -184,6 +186,7 @@ class Runs:
         self.published(uid)
 
     def _offer(self, uid: str, event: io_pb2.WorkflowProgressEvent) -> None:
+        self.told(uid, event)
         if uid in self._relayed:
             self._relay.offer(uid, event)
 

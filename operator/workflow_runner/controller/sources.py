@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from workflow_runner.cluster import Cluster, NotFound
-from workflow_runner.controller.stigmer_workflows import StigmerWorkflows, told_as
+from workflow_runner.controller.stigmer_workflows import StigmerWorkflows, wanted_of
 from workflow_runner.reconcile.observed import Missing
 
 Json = dict[str, Any]
@@ -64,7 +64,7 @@ async def _of_stigmer(resource: Json, cluster: Cluster, stigmer: StigmerWorkflow
     if isinstance(found, Missing):
         return found
     triggered: Json | None = None
-    if told_as(resource) is not None:
+    if wanted_of(resource).kind == "execution":
         triggered = {"trigger_message": found.trigger_message, "trigger_metadata": found.trigger_metadata}
     source = Source(
         found.spec.SerializeToString(deterministic=True),

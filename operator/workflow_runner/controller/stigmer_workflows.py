@@ -8,8 +8,10 @@ Secrets are handed on and kept nowhere: a pod that asks again is answered by ano
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator
 from typing import Any
 
 import structlog
@@ -48,6 +50,7 @@ class StigmerWorkflows:
         self._store = store
         self._operator_namespace = operator_namespace
         self._connections: OrderedDict[Destination, Queries] = OrderedDict()
+        self._used: Counter[Destination] = Counter()
         self._turn = asyncio.Semaphore(AT_ONCE)
 
     async def find(self, resource: Json) -> Resolved | Missing:
@@ -57,8 +60,8 @@ class StigmerWorkflows:
             return destination
         wanted = wanted_of(resource)
         try:
-            async with self._turn:
-                found = await self._queries(destination).resolve(wanted)
+            async with self._turn, self._queries(destination) as queries:
+                found = await queries.resolve(wanted)
             _check(found)
         except QueryFailed as error:
             log.info("Stigmer does not answer; it is asked again", code=error.code, error=str(error))
@@ -106,16 +109,22 @@ class StigmerWorkflows:
             return Missing("StigmerRefused", message, AGAIN_SECONDS)
         return destination
 
-    def _queries(self, destination: Destination) -> Queries:
+    @contextlib.asynccontextmanager
+    async def _queries(self, destination: Destination) -> AsyncIterator[Queries]:
+        """The connection to a destination; the one that nobody has used for the longest makes room."""
         if destination not in self._connections:
             self._connections[destination] = Queries(destination)
-            while len(self._connections) > CONNECTIONS_KEPT:
-                _, oldest = self._connections.popitem(last=False)
-                # Whoever still reads through it is told to ask again.
-                closing = asyncio.create_task(oldest.close(), name="closing queries")
-                closing.add_done_callback(lambda done: done.exception())
         self._connections.move_to_end(destination)
-        return self._connections[destination]
+        queries = self._connections[destination]
+        self._used[destination] += 1
+        try:
+            yield queries
+        finally:
+            self._used[destination] -= 1
+            unused = [each for each in self._connections if not self._used[each]]
+            for each in unused[: max(0, len(self._connections) - CONNECTIONS_KEPT)]:
+                del self._used[each]
+                await self._connections.pop(each).close()
 
 
 def wanted_of(resource: Json) -> Wanted:
@@ -129,9 +138,10 @@ def wanted_of(resource: Json) -> Wanted:
 
 
 def told_as(resource: Json) -> str | None:
-    """The id under which Stigmer knows the run, where the resource names an execution there."""
+    """The id under which others know the run: the one that it was asked for by, else that of the execution in Stigmer which
+    it names; None where there is neither."""
     source = resource["spec"]["workflow"].get("stigmer") or {}
-    found: str | None = source.get("workflowExecutionId")
+    found: str | None = resource["spec"].get("executionId") or source.get("workflowExecutionId")
     return found
 
 

@@ -32,12 +32,15 @@ class Store:
         self._gone: OrderedDict[str, None] = OrderedDict()
         self.moved: Callable[[Json, Json], None] = lambda before, after: None
         """Told of every later version of an execution, with the one known before."""
+        self.gone: Callable[[str], None] = lambda uid: None
+        """Told of every execution that is there no more."""
 
     def see_execution(self, resource: Json, *, deleted: bool) -> None:
         """Takes in an execution, unless a newer one is known (our own writes come back late)."""
         uid = resource["metadata"]["uid"]
         if deleted:
             self.executions.pop(uid, None)
+            self.gone(uid)
             self._gone[uid] = None
             while len(self._gone) > GONE_KEPT:
                 self._gone.popitem(last=False)

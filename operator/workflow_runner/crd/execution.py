@@ -64,8 +64,7 @@ class StigmerSource(Resource):
     model_config = ConfigDict(
         json_schema_extra=rules(
             Rule(
-                "[has(self.workflowExecutionId), has(self.workflowInstanceId), has(self.workflowId)]"
-                ".filter(x, x).size() == 1",
+                "[has(self.workflowExecutionId), has(self.workflowInstanceId), has(self.workflowId)].filter(x, x).size() == 1",
                 "stigmer needs exactly one of workflowExecutionId, workflowInstanceId and workflowId",
             )
         )
@@ -100,8 +99,7 @@ class WorkflowSource(Resource):
     model_config = ConfigDict(
         json_schema_extra=rules(
             Rule(
-                "[has(self.definition), has(self.yaml), has(self.configMapKeyRef), has(self.stigmer)]"
-                ".filter(x, x).size() == 1",
+                "[has(self.definition), has(self.yaml), has(self.configMapKeyRef), has(self.stigmer)].filter(x, x).size() == 1",
                 "workflow needs exactly one of definition, yaml, configMapKeyRef and stigmer",
             ),
             Rule(
@@ -207,6 +205,9 @@ _RUN_AGAIN = "cannot be changed while runId stays: give spec.runId a new value t
 _ANOTHER_RUN = "(has(self.runId) ? self.runId : '') != (has(oldSelf.runId) ? oldSelf.runId : '')"
 
 
+_SETTLED = ("workflow", "executionId", "runnerRef", "inputFrom", "env", "secrets", "timeout", "retries", "template")
+
+
 def _settled(field: str) -> Rule:
     """A field that changes only together with runId.
 
@@ -226,10 +227,7 @@ class WorkflowExecutionSpec(Resource):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            *(
-                _settled(field)
-                for field in ("workflow", "runnerRef", "inputFrom", "env", "secrets", "timeout", "retries", "template")
-            ),
+            *(_settled(field) for field in _SETTLED),
             Rule(
                 f"{_ANOTHER_RUN} || !oldSelf.cancelled || self.cancelled",
                 "a cancelled run stays cancelled: give spec.runId a new value to run again",
@@ -263,6 +261,15 @@ class WorkflowExecutionSpec(Resource):
         min_length=1,
         max_length=63,
         pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+    )
+    execution_id: str | None = Field(
+        default=None,
+        description=(
+            "The id by which whoever asked for the run knows it: what Stigmer is told, and what the gRPC services take. Left "
+            "out: status.executionId is that."
+        ),
+        min_length=1,
+        max_length=256,
     )
     workflow: WorkflowSource = Field(description="What to run: the document, in exactly one of these ways.")
     input: AnyJson = Field(
@@ -445,7 +452,8 @@ class WorkflowExecutionStatus(Resource):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     launches: int | None = Field(
-        default=None, description="How many Jobs or bare pods the operator has made for this run, or how often it was handed over."
+        default=None,
+        description="How many Jobs or bare pods were made for this run, or how often it was handed to an endpoint.",
     )
     failures: int | None = Field(
         default=None, description="How many of them were lost without a word of the run; counted against spec.retries."

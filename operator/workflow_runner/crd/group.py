@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+
 GROUP = "workflowrunner.stigmer.ai"
 VERSION = "v1"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -32,6 +35,13 @@ LABEL_JOB_NAME = "batch.kubernetes.io/job-name"
 
 SINK_AUDIENCE = "workflow-runner-sink"
 """The audience of the projected tokens with which pods come to the sink."""
+
+
+def name_of(execution_id: str) -> str:
+    """The name of the WorkflowExecution of somebody's id: what of the id can be in a name, and what tells it from others."""
+    readable = re.sub(r"[^a-z0-9]+", "-", execution_id.lower())[:40].strip("-")
+    digest = hashlib.sha256(execution_id.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return f"{readable}-{digest}" if readable else f"execution-{digest}"
 
 
 def execution_id(uid: str, run_id: str) -> str:

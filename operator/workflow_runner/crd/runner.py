@@ -355,8 +355,6 @@ class WorkflowRunnerStatus(Resource):
         description="How long the endpoint took to answer a question after its health.",
         json_schema_extra={"format": "double"},
     )
-    capabilities: list[str] = Field(
-        default=[], description="What the endpoint offers, each as SERVICE/METHOD.", max_length=64
-    )
+    capabilities: list[str] = Field(default=[], description="What the endpoint offers, each as SERVICE/METHOD.", max_length=64)
     active_executions: int | None = Field(default=None, description="Executions that are started and have not ended.")
     queued_executions: int | None = Field(default=None, description="Executions that wait for their turn.")

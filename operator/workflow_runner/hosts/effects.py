@@ -170,6 +170,10 @@ class LocalEffects:
         """Whether something goes on that nobody waits for."""
         return self._elsewhere.left
 
+    def leave(self) -> None:
+        """What is broken off from now on will be asked for again."""
+        self._calls.leave()
+
     async def linger(self) -> None:
         """Wait for what nobody waited for, a little."""
         await self._elsewhere.linger()

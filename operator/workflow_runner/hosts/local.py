@@ -153,12 +153,15 @@ class LocalRun:
         self._hold.release()
         self._effects.resume()
 
-    def cancel(self, reason: str = "") -> None:
+    def cancel(self, reason: str = "", *, goes_on: bool = False) -> None:
         """Stop at once, paused or not: running calls are broken off and no handler of the document runs.
 
-        The first reason stands. A run that has ended is not changed.
+        The first reason stands. A run that has ended is not changed. One that `goes_on` from its state in another process
+        leaves what it has others do to them.
         """
         if self._cancel_reason is None:
+            if goes_on:
+                self._effects.leave()
             self._cancel_reason = reason
             if self._task is not None:
                 self._task.cancel()

@@ -279,7 +279,7 @@ class LocalExecution:
         self._interrupted = self._frozen = True
         if self._checkpoints is not None:
             self._checkpoints.freeze()
-        self._local.cancel(STOPPED)
+        self._local.cancel(STOPPED, goes_on=True)
 
     def state(self) -> ExecutionStatus:
         """How it stands."""

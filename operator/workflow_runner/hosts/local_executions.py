@@ -164,7 +164,7 @@ class LocalExecutions:
             await asyncio.shield(starting[1])
             return found
         if self._stopping:
-            raise Stopping("this runner is stopping; ask another one, or this one again in a moment")
+            raise _stopping()
         self._check_intact(request.execution_id)
         if self.live + len(self._starting) >= self._bounds.live:
             raise TooMany(
@@ -216,6 +216,8 @@ class LocalExecutions:
         without one they have so many seconds to end, and are cancelled then."""
         self._stopping = True
         deadline = time.monotonic() + seconds
+        if starting := [task for _, task in self._starting.values()]:
+            await asyncio.wait(starting, timeout=seconds)
         live = [execution for execution in self._executions.values() if not execution.ended]
         if self._store is not None:
             for execution in live:
@@ -284,6 +286,8 @@ class LocalExecutions:
                 code="execution.too-long",
                 hint="start it with ExecuteAsync, and follow it with Subscribe or GetStatus",
             )
+        if self._stopping:
+            raise _stopping()
         accepted = Accepted(request, digest, time.time())
         if self._store is not None:
             if (removing := self._removing.get(request.execution_id)) is not None:
@@ -405,7 +409,7 @@ class LocalExecutions:
             if execution.ended:
                 return
             if self._closed:
-                raise Stopping("this runner is stopping; ask again in a moment")
+                raise _stopping()
             # As it is now: when it ends meanwhile it lets go of its request.
             await asyncio.to_thread(self._store.write, replace(execution.accepted))
 
@@ -432,6 +436,10 @@ class LocalExecutions:
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
+
+
+def _stopping() -> Stopping:
+    return Stopping("this runner is stopping; ask another one, or this one again in a moment")
 
 
 def _same(known: str, digest: str, execution_id: str) -> Started:

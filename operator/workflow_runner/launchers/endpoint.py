@@ -32,7 +32,7 @@ def build_request(run: LaunchedRun, workflow: str, environment: Mapping[str, str
     """
     if run.stigmer_secrets:
         names = ", ".join(run.stigmer_secrets[:10])
-        raise _unsendable(f"the workflow needs secret values of Stigmer's ({names}), which do not go to a runner at an endpoint")
+        raise _unsendable(f"the workflow needs secret values of Stigmer's ({names}), which go to no runner at an endpoint")
     payload = unpack(run.packed, run.digest)
     given = {} if payload.input is None else payload.input
     if not isinstance(given, dict):
@@ -54,7 +54,8 @@ def build_request(run: LaunchedRun, workflow: str, environment: Mapping[str, str
     if run.timeout_seconds is not None:
         request.config["timeout"] = f"PT{run.timeout_seconds:.3f}".rstrip("0").rstrip(".") + "S"
     if request.ByteSize() > LARGEST_REQUEST:
-        raise _unsendable(f"document, input and variables have {request.ByteSize():,} bytes; at most {LARGEST_REQUEST:,} can go")
+        size = f"{request.ByteSize():,} bytes; at most {LARGEST_REQUEST:,} can be sent"
+        raise _unsendable(f"document, input and variables have {size}")
     return request
 
 

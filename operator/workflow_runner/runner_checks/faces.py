@@ -15,6 +15,8 @@ async def _newer(session: Session) -> None:
 
 
 async def _is_the_same(session: Session, service: str) -> None:
+    if service == session.face:
+        raise NotOffered("it is the name under which everything was checked")
     start, cancel = EXECUTE_ASYNC.under(service), CANCEL.under(service)
     if not session.has(start):
         raise NotOffered(f"UNIMPLEMENTED: {service}")

@@ -16,6 +16,9 @@ EXECUTION = "ai.stigmer.agentic.workflowrunner.v1.WorkflowExecutionService"
 QUERY = "ai.stigmer.workflow.runner.v1.WorkflowRunnerQueryController"
 OLDER = "ai.stigmer.workflow.runner.v1.WorkflowRunnerCommandController"
 NEWER = "ai.stigmer.agentic.workflowrunner.v1.WorkflowRunnerServiceController"
+FACES = (EXECUTION, OLDER, NEWER)
+"""The names under which a runner may have its service, the first first."""
+
 HEALTH = "grpc.health.v1.Health"
 
 TERMINAL = {"workflow_completed": "completed", "workflow_failed": "failed", "workflow_cancelled": "cancelled"}

@@ -20,6 +20,7 @@ from workflow_runner.runner_checks.interface import (
     CHECK_HEALTH,
     EXECUTE,
     EXECUTE_ASYNC,
+    FACES,
     GET_EVENTS,
     GET_STATUS,
     NEWER,
@@ -37,9 +38,8 @@ NOBODY = "conformance-nobody-has-this-id"
 STEERING = (EXECUTE_ASYNC, CANCEL, PAUSE, RESUME)
 ASKED = (
     EXECUTE,
-    *STEERING,
-    *(method.under(OLDER) for method in STEERING),
-    *(method.under(NEWER) for method in STEERING),
+    EXECUTE.under(OLDER),
+    *(method.under(face) for face in FACES for method in STEERING),
     GET_STATUS,
     GET_EVENTS,
     SUBSCRIBE,
@@ -65,7 +65,9 @@ async def _touch(caller: Caller, method: Method, invalid: Document) -> Answer:
 
 
 async def _has_what_every_runner_has(session: Session) -> None:
-    session.need(EXECUTE_ASYNC, CANCEL, EXECUTE)
+    session.need(EXECUTE_ASYNC, CANCEL)
+    if session.face != NEWER:
+        session.need(EXECUTE)
 
 
 async def _pauses_and_resumes_or_neither(session: Session) -> None:
@@ -110,20 +112,26 @@ async def _knows_its_callers(session: Session) -> None:
     if not session.caller.metadata:
         raise NotOffered("no token was given")
     for metadata in ((), (("authorization", "Bearer not-the-token"),)):
-        answer = await session.caller.ask(CANCEL, CancelExecutionRequest(execution_id=NOBODY), metadata=metadata)
+        request = CancelExecutionRequest(execution_id=NOBODY)
+        answer = await session.caller.ask(session.named(CANCEL), request, metadata=metadata)
         session.expect(answer, grpc.StatusCode.UNAUTHENTICATED)
-        heard = await session.caller.listen(
-            EXECUTE, session.request(session.profile.succeeds), seconds=session.settle, metadata=metadata
-        )
-        session.expect(heard.answer, grpc.StatusCode.UNAUTHENTICATED)
+        if session.has(EXECUTE):
+            start = session.request(session.profile.succeeds)
+            heard = await session.caller.listen(session.named(EXECUTE), start, seconds=session.settle, metadata=metadata)
+            session.expect(heard.answer, grpc.StatusCode.UNAUTHENTICATED)
 
 
 async def _survives_what_it_cannot_read(session: Session) -> None:
     session.need(EXECUTE_ASYNC)
-    answer = await session.caller.ask(EXECUTE_ASYNC, _NOT_REQUEST)
+    answer = await session.ask(EXECUTE_ASYNC, _NOT_REQUEST)
     if answer.code in (OK, grpc.StatusCode.DEADLINE_EXCEEDED):
         raise Unmet("an error: these are not the bytes of a request", answer)
     session.expect(await session.cancel(NOBODY), grpc.StatusCode.NOT_FOUND, after="as before")
+
+
+async def _can_be_followed(session: Session) -> None:
+    if not session.has(SUBSCRIBE) and not session.has(GET_STATUS):
+        raise NotOffered("UNIMPLEMENTED: Subscribe, GetStatus; the operator cannot use such a runner")
 
 
 CHECKS = {
@@ -133,4 +141,5 @@ CHECKS = {
     "OFFER-4": _is_healthy,
     "OFFER-5": _knows_its_callers,
     "OFFER-6": _survives_what_it_cannot_read,
+    "OFFER-7": _can_be_followed,
 }

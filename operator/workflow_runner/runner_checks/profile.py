@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -82,6 +83,7 @@ def _document(node: Any, read_text: Callable[[str], str], name: str) -> Document
     given: Any = node.get("input") or {}
     output: Any = node.get("output")
     try:
+        json.dumps([given, output], allow_nan=False)
         json_format.ParseDict(given, struct_pb2.Struct())
         json_format.ParseDict(output, struct_pb2.Value())
     except (json_format.ParseError, TypeError, ValueError, RecursionError) as error:

@@ -21,12 +21,17 @@ def _table(*rows: tuple[str, str, str]) -> dict[str, Requirement]:
 
 
 REQUIREMENTS = _table(
-    ("OFFER-1", "must", "`WorkflowExecutionService` has `Execute`, `ExecuteAsync` and `CancelExecution`."),
+    (
+        "OFFER-1",
+        "must",
+        "Under one of its names there are `ExecuteAsync`, `CancelExecution` and, but for the newest name, `Execute`.",
+    ),
     ("OFFER-2", "offered", "`PauseExecution` and `ResumeExecution` are both there, or both answer UNIMPLEMENTED."),
     ("OFFER-3", "offered", "Server reflection, v1 or v1alpha, names the services that there are."),
     ("OFFER-4", "offered", "`grpc.health.v1` answers SERVING for the server as a whole."),
     ("OFFER-5", "offered", "Where calls need a token, one without a token or with a wrong one is UNAUTHENTICATED."),
     ("OFFER-6", "must", "A request that cannot be read is refused, and the server goes on."),
+    ("OFFER-7", "offered", "A run that was started by `ExecuteAsync` can be followed: there is `Subscribe` or `GetStatus`."),
     ("EXECUTE-1", "must", "`Execute` streams the events of a run, and ends with OK after the terminal event."),
     ("EXECUTE-2", "must", "A run that fails ends with `workflow_failed`; the call itself ends with OK."),
     ("EXECUTE-3", "must", "Without an id the runner chooses one."),

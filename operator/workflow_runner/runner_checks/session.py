@@ -35,6 +35,8 @@ from workflow_runner.runner_checks.interface import (
     CANCEL,
     EXECUTE,
     EXECUTE_ASYNC,
+    EXECUTION,
+    FACES,
     GET_EVENTS,
     GET_STATUS,
     PAUSE,
@@ -90,6 +92,8 @@ class Session:
         self.profile = profile
         self.settle = settle
         self._methods = frozenset(methods)
+        self.face = next((face for face in FACES if EXECUTE_ASYNC.under(face) in self._methods), EXECUTION)
+        """The name of the runner's service under which it is called; the checks speak of it as WorkflowExecutionService."""
         self._prefix = f"conformance-{uuid.uuid4().hex[:8]}"
         self._count = 0
         self._open: dict[str, None] = {}
@@ -106,15 +110,23 @@ class Session:
         asked, self._asked = self._asked, []
         return asked
 
+    def named(self, method: Method) -> Method:
+        """A method of WorkflowExecutionService under the name by which the runner has it; another method as it is."""
+        return method.under(self.face) if method.service == EXECUTION else method
+
     def has(self, *methods: Method) -> bool:
         """Whether the runner offers all of them."""
-        return self._methods.issuperset(methods)
+        return self._methods.issuperset(map(self.named, methods))
 
     def need(self, *methods: Method) -> None:
         """Raises NotOffered unless the runner offers all of them."""
-        missing = [method.name for method in methods if method not in self._methods]
+        missing = [method.name for method in methods if not self.has(method)]
         if missing:
             raise NotOffered(f"UNIMPLEMENTED: {', '.join(missing)}")
+
+    async def ask(self, method: Method, request: Message | bytes, *, telling: bool = True) -> Answer:
+        """One question."""
+        return await self.caller.ask(self.named(method), request, telling=telling)
 
     # requests
 
@@ -135,7 +147,7 @@ class Session:
     async def start(self, request: WorkflowExecuteInput, method: Method = EXECUTE_ASYNC) -> Answer:
         """Starts a run; a runner that is busy is asked again a few times."""
         for number in range(_BUSY_TRIES):
-            answer = await self.caller.ask(method, request)
+            answer = await self.ask(method, request)
             if answer.code is not grpc.StatusCode.RESOURCE_EXHAUSTED or number == _BUSY_TRIES - 1:
                 break
             await asyncio.sleep(2.0**number / 4)
@@ -152,24 +164,24 @@ class Session:
 
     async def cancel(self, run: str, *, force: bool = False, method: Method = CANCEL) -> Answer:
         """CancelExecution."""
-        return await self.caller.ask(method, CancelExecutionRequest(execution_id=run, reason="conformance", force=force))
+        return await self.ask(method, CancelExecutionRequest(execution_id=run, reason="conformance", force=force))
 
     async def pause(self, run: str, method: Method = PAUSE) -> Answer:
         """PauseExecution."""
-        return await self.caller.ask(method, PauseExecutionRequest(execution_id=run, reason="conformance"))
+        return await self.ask(method, PauseExecutionRequest(execution_id=run, reason="conformance"))
 
     async def resume(self, run: str, method: Method = RESUME) -> Answer:
         """ResumeExecution."""
-        return await self.caller.ask(method, ResumeExecutionRequest(execution_id=run, reason="conformance"))
+        return await self.ask(method, ResumeExecutionRequest(execution_id=run, reason="conformance"))
 
     async def get_status(self, run: str, *, telling: bool = True) -> Answer:
         """GetStatus."""
-        return await self.caller.ask(GET_STATUS, GetExecutionStatusRequest(execution_id=run), telling=telling)
+        return await self.ask(GET_STATUS, GetExecutionStatusRequest(execution_id=run), telling=telling)
 
     async def get_events(self, run: str, after: int = 0, size: int = 0) -> Answer:
         """One page of GetEvents."""
         request = GetExecutionEventsRequest(execution_id=run, after_sequence_number=after, page_size=size)
-        return await self.caller.ask(GET_EVENTS, request)
+        return await self.ask(GET_EVENTS, request)
 
     async def subscribe(self, run: str, after: int = 0, enough: Callable[[Any], bool] = lambda event: False) -> Streamed:
         """Subscribe, to the end or until there is enough."""
@@ -185,7 +197,7 @@ class Session:
     ) -> Streamed:
         """Execute, to the end, until there is enough, or until the deadline passes."""
         self.need(EXECUTE)
-        return await self.caller.listen(EXECUTE, request, seconds=seconds or self.settle, enough=enough)
+        return await self.caller.listen(self.named(EXECUTE), request, seconds=seconds or self.settle, enough=enough)
 
     # judging
 
@@ -272,7 +284,7 @@ class Session:
         else:
             self.need(EXECUTE)
         seconds = 4 * self.settle + 8 * self.caller.seconds  # longer than any check takes
-        reading = asyncio.create_task(self.caller.listen(method, asking, seconds=seconds, into=run.heard))
+        reading = asyncio.create_task(self.caller.listen(self.named(method), asking, seconds=seconds, into=run.heard))
         try:
             await self.until(lambda: bool(run.events) or reading.done(), "the first event", lambda: run.heard)
             if not run.events:
@@ -281,14 +293,14 @@ class Session:
         finally:
             if not reading.done():
                 self._tell(f"{method.name}({run.id})", f"{run.heard}, until here")
-            await self.clear(run.id)
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+            await self.clear(run.id)
 
     async def clear(self, run: str) -> None:
         """Cancels a run that is no longer needed, whatever the answer is."""
         self._open.pop(run, None)
-        await self.caller.ask(CANCEL, CancelExecutionRequest(execution_id=run, reason="conformance", force=True), telling=False)
+        await self.ask(CANCEL, CancelExecutionRequest(execution_id=run, reason="conformance", force=True), telling=False)
 
     async def clear_all(self) -> None:
         """Cancels what checks have left."""

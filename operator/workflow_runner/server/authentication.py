@@ -6,17 +6,27 @@ or Temporary where that cannot be found out now.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
+import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from workflow_runner import telemetry
+from workflow_runner.cluster import Cluster
 from workflow_runner.errors import InvalidInput, Unauthenticated
 from workflow_runner.hosts.executions import Caller
 
 MOST_KEYS = 100
 LARGEST_KEY = 4096
+LARGEST_TOKEN = 16 * 1024
+CACHE_SECONDS = 60.0
+REFUSAL_SECONDS = 5.0
+MOST_KNOWN = 2000
+REVIEWS_AT_ONCE = 16
 
 Authenticate = Callable[[str | None], Awaitable[Caller]]
 
@@ -84,3 +94,51 @@ class StaticKeys:
         digest = hashlib.sha256(key).digest()
         self._read[file] = (version, digest)
         return digest
+
+
+class ClusterTokens:
+    """Tokens of the cluster's users and service accounts, as its API server takes them. Answers hold for CACHE_SECONDS; the
+    tokens themselves are not kept."""
+
+    def __init__(self, cluster: Cluster, audience: str | None = None) -> None:
+        """Without an audience: the API server's own, which is what `kubectl create token` makes."""
+        self._cluster, self._audience = cluster, audience
+        self._known: OrderedDict[bytes, tuple[float, Caller | None]] = OrderedDict()
+        self._reviews = asyncio.Semaphore(REVIEWS_AT_ONCE)
+
+    async def __call__(self, token: str | None) -> Caller:
+        """Whose token it is. Raises Unauthenticated, or ClusterError where the API server cannot be asked."""
+        if not token or len(token) > LARGEST_TOKEN:
+            raise Unauthenticated("no token: send `authorization: Bearer …`", code="auth.no-token")
+        digest, now = hashlib.sha256(token.encode()).digest(), time.monotonic()
+        known = self._known.get(digest)
+        if known is None or known[0] < now:
+            async with self._reviews:
+                caller = _reviewed(await self._cluster.review_token(token, self._audience))
+            known = (now + (CACHE_SECONDS if caller is not None else REFUSAL_SECONDS), caller)
+            self._known[digest] = known
+            while len(self._known) > MOST_KNOWN:
+                self._known.popitem(last=False)
+        if known[1] is None:
+            raise Unauthenticated("the cluster does not know this token", code="auth.bad-token")
+        return known[1]
+
+
+def either(keys: Authenticate, tokens: Authenticate) -> Authenticate:
+    """A key, else a token of the cluster."""
+
+    async def authenticate(token: str | None) -> Caller:
+        try:
+            return await keys(token)
+        except Unauthenticated:
+            return await tokens(token)
+
+    return authenticate
+
+
+def _reviewed(status: dict[str, Any]) -> Caller | None:
+    user = status.get("user") or {}
+    if not status.get("authenticated") or not user.get("username"):
+        return None
+    extra = {str(name): tuple(map(str, values)) for name, values in (user.get("extra") or {}).items()}
+    return Caller(str(user["username"]), tuple(map(str, user.get("groups") or ())), str(user.get("uid", "")), extra)

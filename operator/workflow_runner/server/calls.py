@@ -12,7 +12,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -76,13 +76,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return answer
 
     def _streaming(
-        self, method: str, behave: Callable[[Any, Context], AsyncIterator[Any]]
+        self, method: str, behave: Callable[[Any, Context], AsyncIterator[Any] | Awaitable[None]]
     ) -> Callable[[Any, Context], Awaitable[None]]:
         async def answer(request: Any, context: Context) -> None:
-            # Written here and not yielded: so a caller that goes away ends `behave` at once.
-            async with self._call(method, context), contextlib.aclosing(cast("Any", behave(request, context))) as messages:
-                async for message in messages:
-                    await context.write(message)
+            async with self._call(method, context):
+                answering: Any = behave(request, context)
+                if not hasattr(answering, "__aiter__"):
+                    await answering  # it writes its messages itself
+                    return
+                # Written here and not yielded: so a caller that goes away ends `behave` at once.
+                async with contextlib.aclosing(answering) as messages:
+                    async for message in messages:
+                        await context.write(message)
 
         return answer
 

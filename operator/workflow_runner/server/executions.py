@@ -281,7 +281,7 @@ def _start_request(request: Any, *, awaited: bool) -> StartRequest:
     return StartRequest(
         execution_id=request.workflow_execution_id,
         document=request.workflow_yaml,
-        input=_object(request.workflow_input),
+        input=object_of(request.workflow_input),
         environment=dict(request.env_vars),
         labels={name: value for name, value in labels.items() if value},
         config=dict(request.config),
@@ -289,7 +289,8 @@ def _start_request(request: Any, *, awaited: bool) -> StartRequest:
     )
 
 
-def _object(struct: Any) -> dict[str, Json]:
+def object_of(struct: Any) -> dict[str, Json]:
+    """A google.protobuf.Struct as JSON. Raises InvalidInput for numbers that JSON does not have."""
     return {name: _json(value) for name, value in struct.fields.items()}
 
 
@@ -306,7 +307,7 @@ def _json(value: Any) -> Json:
         case "bool_value":
             return bool(value.bool_value)
         case "struct_value":
-            return _object(value.struct_value)
+            return object_of(value.struct_value)
         case "list_value":
             return [_json(item) for item in value.list_value.values]
         case _:

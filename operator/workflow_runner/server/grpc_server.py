@@ -99,13 +99,13 @@ class GrpcServer:
     """One server at work."""
 
     def __init__(
-        self, services: Sequence[tuple[str, Add]], interceptor: CallInterceptor, *, certificates: Certificates | None
+        self, services: Sequence[tuple[str, Add]], interceptor: CallInterceptor, *, credentials: grpc.ServerCredentials | None
     ) -> None:
         """`services` are their full names, and what adds each."""
         self._server = grpc.aio.server(interceptors=[interceptor], options=OPTIONS)
         self._health = HealthServicer()
         self._names = [name for name, _ in services]
-        self._credentials = None if certificates is None else certificates.credentials()
+        self._credentials = credentials
         self.port = 0
         self.serving = False
         for _, add in services:

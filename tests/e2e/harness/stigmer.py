@@ -41,6 +41,7 @@ class Stigmer:
     events_file: Path
     ca: str
     control_file: Path
+    states_file: Path
 
     def behave(self, mode: str, **fields: Any) -> None:
         """From now on the server does this (tests.servers.stigmer.Behaviour): take, refuse, hang, drop, down, …"""
@@ -84,6 +85,12 @@ class Stigmer:
         everything = [json.loads(line) for line in lines if line.endswith("}")]
         return [event for event in everything if event.get("workflowExecutionId") == execution_id]
 
+    def states(self, execution_id: str) -> list[Json]:
+        """What updateStatus brought of one execution, in order of arrival, as proto3 JSON."""
+        lines = self.states_file.read_text().splitlines() if self.states_file.exists() else []
+        everything = [json.loads(line) for line in lines if line.endswith("}")]
+        return [update["status"] for update in everything if update["executionId"] == execution_id]
+
     def told(self, execution_id: str, end: str) -> list[Json]:
         """The events of one execution without repeats, once it has ended so; checks that numbers ascend and that none
         stands for two events."""
@@ -115,8 +122,8 @@ def running(cluster: Cluster, folder: Path) -> Iterator[Stigmer]:
 
 
 @contextlib.contextmanager
-def serving(cluster: Cluster, folder: Path) -> Iterator[Stigmer]:
-    """Starts a server that no runner knows yet; its files are in an empty folder."""
+def serving(cluster: Cluster, folder: Path, resources: Json | None = None) -> Iterator[Stigmer]:
+    """Starts a server that no runner knows yet; its files are in an empty folder. `resources` is what its queries find."""
     authority = new_authority()
     key, chain = serving_certificate(authority, [cluster.host_gateway, "localhost"])
     (folder / "tls.key").write_bytes(key)
@@ -135,13 +142,22 @@ def serving(cluster: Cluster, folder: Path) -> Iterator[Stigmer]:
         str(events),
     ]
     command += ["--tls-cert", str(folder / "tls.crt"), "--tls-key", str(folder / "tls.key")]
-    command += ["--control", str(folder / "control.json")]
+    command += ["--control", str(folder / "control.json"), "--states", str(folder / "states.jsonl")]
+    if resources is not None:
+        (folder / "resources.json").write_text(json.dumps(resources))
+        command += ["--resources", str(folder / "resources.json")]
     with (folder / "stigmer.log").open("w") as log:
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         assert process.stdout is not None
         assert "listening" in process.stdout.readline(), (folder / "stigmer.log").read_text()
-        yield Stigmer(f"{cluster.host_gateway}:{port}", events, authority.certificate.decode(), folder / "control.json")
+        yield Stigmer(
+            f"{cluster.host_gateway}:{port}",
+            events,
+            authority.certificate.decode(),
+            folder / "control.json",
+            folder / "states.jsonl",
+        )
     finally:
         process.terminate()
         process.wait(10)

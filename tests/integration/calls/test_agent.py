@@ -22,6 +22,7 @@ from workflow_runner.calls.agent_service import AgentService
 from workflow_runner.dsl import problems
 from workflow_runner.dsl.problems import Problem, WorkflowFault
 from workflow_runner.hosts.elsewhere import HostOptions
+from workflow_runner.interpreter import frame_codec
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted
 from workflow_runner.proto.ai.stigmer.agentic.agentexecution.v1 import enum_pb2 as words
 from workflow_runner.proto.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
@@ -109,6 +110,7 @@ class TestAnswers:
         await ask(agents, agent="helper", secret=secret, env=env, **more)
         (made,) = stigmer.executions.values()
         assert (made.api_version, made.kind) == ("agentic.stigmer.ai/v1", "AgentExecution")
+        assert made.metadata.slug == made.metadata.name
         assert (made.spec.agent_id, made.spec.message) == ("agt-9", "Review this")
         assert made.spec.execution_config.model_name == "large"
         assert json.loads(made.metadata.annotations[TEMPERATURE]) == 0.2
@@ -209,6 +211,20 @@ class TestFoundAgain:
         assert await asking == "Once"
         assert stigmer.called.count("create") == 1
         await quick.close()
+
+    async def test_one_that_is_only_seen_late_is_found(self, stigmer: AgentServer, agents: AgentCalls) -> None:
+        stigmer.answers = told("Once")
+        assert await ask(agents) == "Once"
+        stigmer.blind = 1
+        assert await ask(agents) == "Once"
+        assert stigmer.called.count("create") == 2, "the second was refused: the name is taken"
+        assert len(stigmer.executions) == 1
+
+    async def test_a_list_that_looks_at_no_tags(self, stigmer: AgentServer, agents: AgentCalls) -> None:
+        stigmer.unfiltered = True
+        stigmer.answers = lambda made: made.spec.message
+        assert [await ask(agents, key, message=key) for key in ("a", "b", "a")] == ["a", "b", "a"]
+        assert len(stigmer.executions) == 2
 
     async def test_where_nothing_can_be_listed_a_taken_name_is_a_failure(
         self, stigmer: AgentServer, agents: AgentCalls
@@ -400,6 +416,23 @@ class TestHosts:
         run.cancel("enough")
         assert isinstance(await running, Cancelled)
         assert stigmer.deleted == ["aex-1"]
+
+    async def test_a_run_that_goes_on_elsewhere_finds_its_agents_execution(self, stigmer: AgentServer) -> None:
+        document = "do: [{a: {call: agent, with: {agent: reviewer, message: m}}}]"
+        first = local_run(document, report=Recorder(), options=options(stigmer))
+        running = asyncio.create_task(first.run())
+        await stigmer.until(lambda: stigmer.streams == 1)
+        first.cancel("the runner stops", goes_on=True)
+        await running
+        assert stigmer.deleted == []
+        state = frame_codec.decode(json.loads(json.dumps(frame_codec.encode(first.frame))))
+        second = asyncio.create_task(local_run(document, report=Recorder(), options=options(stigmer), start_from=state).run())
+        await stigmer.until(lambda: stigmer.called.count("list") == 2)
+        await stigmer.end("aex-1", "Done")
+        outcome = await second
+        assert isinstance(outcome, Completed)
+        assert outcome.output == "Done"
+        assert stigmer.called.count("create") == 1
 
     async def test_a_retry_of_the_task_goes_by_the_same_key(self, stigmer: AgentServer) -> None:
         stigmer.failures["create"] = [grpc.StatusCode.INVALID_ARGUMENT]

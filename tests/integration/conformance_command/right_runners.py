@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -10,9 +10,12 @@ import grpc.aio
 from examples.runners.dag import dag_runner
 from examples.runners.dag.dag_runner import Event, ExecutionService, QueryController, Runs
 from google.protobuf import empty_pb2
-from tests.integration.conformance_command.wrong_runners import KEY, Context
+from tests.integration.conformance_command.runners import KEY, Context
 
-from workflow_runner.proto.ai.stigmer.agentic.workflowrunner.v1 import io_pb2, service_pb2_grpc
+from workflow_runner.proto.ai.stigmer.agentic.workflowrunner.v1 import interface_pb2_grpc, io_pb2, service_pb2_grpc
+from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import command_pb2_grpc, query_pb2_grpc
+from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2 as older
+from workflow_runner.runner_checks.interface import EXECUTION, NEWER, OLDER
 
 
 class CannotPause(ExecutionService):
@@ -62,3 +65,55 @@ def asks_for_a_token(runs: Runs) -> grpc.aio.Server:
     server = grpc.aio.server(interceptors=[Doorman()], options=[("grpc.so_reuseport", 0)])
     service_pb2_grpc.add_WorkflowExecutionServiceServicer_to_server(ExecutionService(runs), server)
     return server
+
+
+def bare_server(runs: Runs) -> grpc.aio.Server:
+    """Neither reflection nor health."""
+    return faces(EXECUTION)(runs)
+
+
+def faces(*names: str, other: Runs | None = None) -> Callable[[Runs], grpc.aio.Server]:
+    """The runner under these names, with queries. Under the newer and the older name are the `other` runs, where given."""
+
+    def build(runs: Runs) -> grpc.aio.Server:
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        if EXECUTION in names:
+            service_pb2_grpc.add_WorkflowExecutionServiceServicer_to_server(ExecutionService(runs), server)
+        if NEWER in names:
+            newer = _newer(ExecutionService(other or runs))
+            interface_pb2_grpc.add_WorkflowRunnerServiceControllerServicer_to_server(newer, server)
+        if OLDER in names:
+            command_pb2_grpc.add_WorkflowRunnerCommandControllerServicer_to_server(
+                _older(ExecutionService(other or runs)), server
+            )
+        query_pb2_grpc.add_WorkflowRunnerQueryControllerServicer_to_server(QueryController(runs), server)
+        return server
+
+    return build
+
+
+def _newer(inner: ExecutionService) -> interface_pb2_grpc.WorkflowRunnerServiceControllerServicer:
+    class Newer(interface_pb2_grpc.WorkflowRunnerServiceControllerServicer):
+        executeAsync = inner.ExecuteAsync  # noqa: N815
+        cancelExecution = inner.CancelExecution  # noqa: N815
+        pauseExecution = inner.PauseExecution  # noqa: N815
+        resumeExecution = inner.ResumeExecution  # noqa: N815
+
+    return Newer()
+
+
+def _older(inner: ExecutionService) -> command_pb2_grpc.WorkflowRunnerCommandControllerServicer:
+    class Older(command_pb2_grpc.WorkflowRunnerCommandControllerServicer):
+        async def Execute(self, request: Any, context: Context) -> AsyncIterator[older.WorkflowProgressEvent]:
+            async for event in inner.Execute(io_pb2.WorkflowExecuteInput.FromString(request.SerializeToString()), context):
+                yield older.WorkflowProgressEvent.FromString(event.SerializeToString())
+
+        async def ExecuteAsync(self, request: Any, context: Context) -> older.WorkflowExecuteResponse:
+            answer = await inner.ExecuteAsync(io_pb2.WorkflowExecuteInput.FromString(request.SerializeToString()), context)
+            return older.WorkflowExecuteResponse.FromString(answer.SerializeToString())
+
+        CancelExecution = inner.CancelExecution
+        PauseExecution = inner.PauseExecution
+        ResumeExecution = inner.ResumeExecution
+
+    return Older()

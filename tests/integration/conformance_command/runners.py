@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import yaml
@@ -16,6 +17,8 @@ from workflow_runner.runner_checks.caller import connected
 from workflow_runner.runner_checks.profile import Profile
 from workflow_runner.runner_checks.suite import Limits, Result
 
+Context = grpc.aio.ServicerContext[Any, Any]
+KEY = "the-key-of-the-tests"
 DAG = Path(__file__).parents[3] / "examples" / "runners" / "dag"
 QUICK = Limits(answer=2.0, settle=2.5, total=120.0)
 

@@ -15,18 +15,18 @@ from examples.runners.dag import dag_runner
 from examples.runners.dag.dag_runner import ENDS, Event, ExecutionService, QueryController, Refused, Run, Runs
 from google.protobuf import empty_pb2
 from google.rpc import error_details_pb2, status_pb2
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
+from tests.integration.conformance_command.right_runners import bare_server, faces
+from tests.integration.conformance_command.runners import KEY, Context
 
-from workflow_runner.proto.ai.stigmer.agentic.workflowrunner.v1 import interface_pb2_grpc, io_pb2, service_pb2_grpc
-from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import command_pb2_grpc, query_pb2_grpc
+from workflow_runner.proto.ai.stigmer.agentic.workflowrunner.v1 import io_pb2
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2 as older
+from workflow_runner.runner_checks.interface import EXECUTION, NEWER, OLDER
 from workflow_runner.runner_checks.profile import Document
 
-Context = grpc.aio.ServicerContext[Any, Any]
 Serve = Callable[[Runs], grpc.aio.Server]
-KEY = "the-key-of-the-tests"
 
 
 @dataclass(frozen=True)
@@ -515,15 +515,8 @@ class OtherEvents(QueryController):
 # ------------------------------------------------------------------ servers
 
 
-def _bare_server(runs: Runs) -> grpc.aio.Server:
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    service_pb2_grpc.add_WorkflowExecutionServiceServicer_to_server(ExecutionService(runs), server)
-    query_pb2_grpc.add_WorkflowRunnerQueryControllerServicer_to_server(QueryController(runs), server)
-    return server
-
-
 def _reflects_too_little(runs: Runs) -> grpc.aio.Server:
-    server = _bare_server(runs)
+    server = bare_server(runs)
     reflection.enable_server_reflection([dag_runner.EXECUTION, reflection.SERVICE_NAME], server)
     return server
 
@@ -533,7 +526,7 @@ def _is_not_serving(runs: Runs) -> grpc.aio.Server:
         async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> health_pb2.HealthCheckResponse:
             return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.NOT_SERVING)
 
-    server = _bare_server(runs)
+    server = bare_server(runs)
     health_pb2_grpc.add_HealthServicer_to_server(Ill(), server)
     return server
 
@@ -562,37 +555,6 @@ def _takes_anything_for_a_request(runs: Runs) -> grpc.aio.Server:
     methods: Any = {"ExecuteAsync": start, "CancelExecution": cancel}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(dag_runner.EXECUTION, methods),))
     return server
-
-
-def faces(other: Runs | None = None) -> Serve:
-    """The runner under all of its names; those of the past and of the future have runs of their own, if there are others."""
-
-    def serve(runs: Runs) -> grpc.aio.Server:
-        inner = ExecutionService(other or runs)
-
-        class Newer(interface_pb2_grpc.WorkflowRunnerServiceControllerServicer):
-            executeAsync = inner.ExecuteAsync  # noqa: N815
-            cancelExecution = inner.CancelExecution  # noqa: N815
-            pauseExecution = inner.PauseExecution  # noqa: N815
-            resumeExecution = inner.ResumeExecution  # noqa: N815
-
-        class Older(command_pb2_grpc.WorkflowRunnerCommandControllerServicer):
-            async def ExecuteAsync(self, request: Any, context: Context) -> older.WorkflowExecuteResponse:
-                current = io_pb2.WorkflowExecuteInput.FromString(request.SerializeToString())
-                answer = await inner.ExecuteAsync(current, context)
-                return older.WorkflowExecuteResponse.FromString(answer.SerializeToString())
-
-            CancelExecution = inner.CancelExecution
-            PauseExecution = inner.PauseExecution
-            ResumeExecution = inner.ResumeExecution
-
-        server = _bare_server(runs)
-        interface_pb2_grpc.add_WorkflowRunnerServiceControllerServicer_to_server(Newer(), server)
-        command_pb2_grpc.add_WorkflowRunnerCommandControllerServicer_to_server(Older(), server)
-        health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
-        return server
-
-    return serve
 
 
 OVERLONG = Document("name: overlong\ntasks: {rest: {call: sleep, with: {seconds: 0}}}\n")
@@ -665,6 +627,6 @@ WRONG = (
     Wrong("QUERY-9", "knows a later number", query=status_with(_one_too_many)),
     Wrong("QUERY-10", "cancels when a listener leaves", query=ListenersMatter),
     Wrong("QUERY-11", "tells others numbers", query=OtherEvents),
-    Wrong("FACE-1", "has other runs under its older name", serve=faces(Runs())),
-    Wrong("FACE-2", "has other runs under its newer name", serve=faces(Runs())),
+    Wrong("FACE-1", "has other runs under its older name", serve=faces(EXECUTION, NEWER, OLDER, other=Runs())),
+    Wrong("FACE-2", "has other runs under its newer name", serve=faces(EXECUTION, NEWER, OLDER, other=Runs())),
 )

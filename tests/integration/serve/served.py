@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import re
@@ -237,3 +238,20 @@ def resident(pid: int) -> int:
 
 def ascending(numbers: list[int]) -> bool:
     return all(before < after for before, after in itertools.pairwise(numbers))
+
+
+def descendants(pid: int) -> list[str]:
+    """The command lines of the processes that have this one among their ancestors."""
+    parents: dict[int, int] = {}
+    commands: dict[int, str] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                stat = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+                commands[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                parents[int(folder.name)] = int(stat[1])
+
+    def below(each: int) -> bool:
+        return each == pid or (each in parents and below(parents[each]))
+
+    return [command for each, command in commands.items() if each != pid and below(each)]

@@ -190,7 +190,7 @@ async def test_subscribers_hear_the_same_whenever_they_come(served: Served) -> N
 async def test_the_runner_of_others_reports_elsewhere(served: Served) -> None:
     said = await refused(served.services.command.ReportProgress(older.WorkflowProgressEvent(workflow_execution_id="x")))
     assert said.code is grpc.StatusCode.UNIMPLEMENTED
-    assert any(line["status"] == "UNIMPLEMENTED" for line in served.lines("call"))
+    await until(lambda: any(line["status"] == "UNIMPLEMENTED" for line in served.lines("call")))
 
 
 async def test_reflection_gives_json_names_and_all_services(served: Served) -> None:
@@ -220,18 +220,17 @@ async def test_health_over_grpc_and_http_until_it_stops(serve: Serve) -> None:
     assert (await watched.read()).status == health_pb2.HealthCheckResponse.SERVING
     url = f"http://127.0.0.1:{served.ports['health_port']}/health"
     async with aiohttp.ClientSession() as session:
-        async with session.get(url) as answer:
-            assert answer.status == 200
+
+        async def answers(status: int) -> bool:
+            async with session.get(url) as answer:
+                return answer.status == status
+
+        await until(lambda: answers(200))
         await served.start_run(WAITING)  # keeps it from ending at once
         await served.reaches("running")
         stopping = asyncio.create_task(served.stop())
         assert (await watched.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-
-        async def unready() -> bool:
-            async with session.get(url) as answer:
-                return answer.status == 503
-
-        await until(unready)
+        await until(lambda: answers(503))
     said = await refused(served.services.execution.ExecuteAsync(request(HELLO, "late")))
     assert (said.code, said.reason) == (grpc.StatusCode.UNAVAILABLE, "execution.stopping")
     await served.cancel()
@@ -247,6 +246,6 @@ async def test_requests_have_ids_in_the_log_and_the_trailers(served: Served) -> 
     drawn = dict(await call.trailing_metadata())["x-request-id"]
     assert len(drawn) == 32
     said = await refused(served.services.query.GetStatus(older.GetExecutionStatusRequest(execution_id="nobody")))
+    await until(lambda: {"mine-7", drawn, said.request_id} <= {line["request_id"] for line in served.lines("call")})
     [line] = served.lines("a call was refused")
     assert (line["request_id"], line["status"], line["code"]) == (said.request_id, "NOT_FOUND", "execution.unknown")
-    assert {"mine-7", drawn, said.request_id} <= {line["request_id"] for line in served.lines("call")}

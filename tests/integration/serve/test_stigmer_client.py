@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from google.protobuf import json_format
 from tests.integration.serve.conftest import Serve
 from tests.integration.stigmer.conftest import KEY
 from tests.servers.stigmer import StigmerServer
 
 from workflow_runner.proto.ai.stigmer.agentic.workflowexecution.v1 import enum_pb2
 
-THREE = "do: [{a: {set: {x: 1}}}, {b: {wait: {milliseconds: 10}}}, {c: {set: [1, 2]}}]"
+THREE = 'do: [{a: {set: {x: 1}}}, {b: {wait: {milliseconds: 10}}}, {c: {set: "${ [1, 2] }"}}]'
 NEW_KEY = "the-new-key-4711"
 
 
@@ -47,7 +48,7 @@ async def test_whole_states_end_with_the_output_and_all_tasks(
         ("b", enum_pb2.WORKFLOW_TASK_CUSTOM, enum_pb2.WORKFLOW_TASK_COMPLETED),
         ("c", enum_pb2.WORKFLOW_TASK_TRANSFORM, enum_pb2.WORKFLOW_TASK_COMPLETED),
     ]
-    assert list(last.output["output"]) == [1, 2]
+    assert json_format.MessageToDict(last.output) == {"output": [1, 2]}
 
 
 @pytest.mark.parametrize("api", ["progress", "status"])
@@ -81,6 +82,6 @@ async def test_a_key_file_without_a_key_is_named_at_the_start(
     file.unlink()
     if content is not None:
         file.write_text(content)
-    with pytest.raises(AssertionError, match="stigmer.key-unusable") as refusal:
+    with pytest.raises(AssertionError, match=r"stigmer\.key-unusable") as refusal:
         await serve(**variables)
     assert why in str(refusal.value)

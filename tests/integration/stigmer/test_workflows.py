@@ -6,19 +6,20 @@ The API server is the fake of the unit tests; the document is made, checked and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from tests import canaries
-from tests.integration.stigmer.conftest import KEY
+from tests.integration.stigmer.conftest import KEY, plain
 from tests.servers.stigmer import Behaviour, StigmerServer
 from tests.unit.controller.test_reconciler import OneExecution, Operator, resource
 
 from workflow_runner.cluster import NotFound
 from workflow_runner.controller.sources import Source
-from workflow_runner.controller.stigmer_workflows import StigmerWorkflows
+from workflow_runner.controller.stigmer_workflows import CONNECTIONS_KEPT, StigmerWorkflows
 from workflow_runner.controller.validation import Validator, inspect
 from workflow_runner.errors import InvalidInput, Unavailable
 from workflow_runner.launchers.payload import unpack
@@ -28,6 +29,7 @@ from workflow_runner.proto.ai.stigmer.agentic.workflowexecution.v1.api_pb2 impor
 from workflow_runner.proto.ai.stigmer.agentic.workflowinstance.v1.api_pb2 import WorkflowInstance
 from workflow_runner.proto.ai.stigmer.commons.apiresource.enum_pb2 import WORKFLOW_TASK_KIND_SET
 from workflow_runner.reconcile.observed import Accepted, Refused
+from workflow_runner.stigmer.queries import Resolved
 
 Json = dict[str, Any]
 SECRET = canaries.WORKFLOW_SECRET
@@ -293,4 +295,19 @@ async def test_names_that_no_run_may_set_are_refused(shop: StigmerServer, name: 
     await run.until(lambda: run.condition("Stalled").get("status") == "True")
     assert "stigmer.environment-name: the environment in Stigmer" in run.condition("Stalled")["message"]
     assert repr(name) in run.condition("Stalled")["message"]
+    await run.close()
+
+
+async def test_connections_are_shared_bounded_and_not_taken_from_whoever_reads(shop: StigmerServer) -> None:
+    run = Run(shop, {"workflowId": "wf-1"})
+    shop.behaviour = Behaviour(seconds=0.2)
+    reading = asyncio.create_task(run.workflows.find(run.wanted))
+    await shop.until(lambda: len(shop.queries) == 1)
+    async with contextlib.AsyncExitStack() as stack:
+        for number in range(CONNECTIONS_KEPT + 3):
+            await stack.enter_async_context(run.workflows._queries(plain(shop, key=f"key-{number}-of-many")))
+    assert isinstance(await reading, Resolved)
+    assert len(run.workflows._connections) == CONNECTIONS_KEPT
+    async with run.workflows._queries(plain(shop)) as one, run.workflows._queries(plain(shop)) as other:
+        assert one is other
     await run.close()

@@ -16,6 +16,7 @@ import pytest
 from tests.unit.reconcile.conftest import JOB, LAUNCH, UID
 
 from workflow_runner.cluster import Busy, Cluster, ClusterError, Conflict, Forbidden, NotFound, Rejected
+from workflow_runner.controller.endpoints import Endpoints
 from workflow_runner.controller.observer import Observer
 from workflow_runner.controller.reconciler import Reconciler
 from workflow_runner.controller.runs import Runs
@@ -163,6 +164,7 @@ class Operator:
         cluster = cast("Cluster", self.server)
         self.store = Store()
         self.runs = Runs(Relay(changed=lambda key: None), self.again.append, self.store.has_ended)
+        self.endpoints = Endpoints(cluster, self.runs, changed=self.again.append, looked=lambda runner: None)
         self.observer = Observer(
             cluster=cluster,
             store=self.store,
@@ -172,6 +174,7 @@ class Operator:
             launch=LAUNCH,
             namespace="operator",
             again=lambda uid, after: self.again.append(uid),
+            remote=self.endpoints.remote,
         )
         self.slots = Slots(changed=lambda runner: None, turn=self.again.append)
         self.reconciler = Reconciler(
@@ -181,6 +184,7 @@ class Operator:
             observer=self.observer,
             destinations=Destinations(cluster),
             slots=self.slots,
+            endpoints=self.endpoints,
             again=lambda uid, after: self.again.append(uid),
         )
         runner = {"metadata": {"name": "default", "namespace": "ns", "uid": "r", "generation": 1}, "spec": {}}

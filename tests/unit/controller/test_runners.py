@@ -8,10 +8,13 @@ from typing import Any, cast
 import pytest
 
 from workflow_runner.cluster import Cluster, Conflict, NotFound
+from workflow_runner.controller.endpoints import Endpoints
 from workflow_runner.controller.runners import RunnerReconciler, key_of
+from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.slots import Slots
 from workflow_runner.controller.stigmer import Destinations
 from workflow_runner.controller.store import Store
+from workflow_runner.stigmer.relay import Relay
 
 Json = dict[str, Any]
 
@@ -44,8 +47,16 @@ class World:
         self.server, self.store = Server(), Store()
         cluster = cast("Cluster", self.server)
         self.slots = Slots(changed=lambda runner: None, turn=lambda uid: None)
+        runs = Runs(Relay(changed=lambda key: None), lambda key: None, self.store.has_ended)
+        self.looked: list[tuple[str, str]] = []
+        self.endpoints = Endpoints(cluster, runs, changed=lambda uid: None, looked=self.looked.append)
         self.reconciler = RunnerReconciler(
-            cluster=cluster, store=self.store, slots=self.slots, destinations=Destinations(cluster), image="image:1"
+            cluster=cluster,
+            store=self.store,
+            slots=self.slots,
+            destinations=Destinations(cluster),
+            endpoints=self.endpoints,
+            image="image:1",
         )
         self.see(**spec)
 

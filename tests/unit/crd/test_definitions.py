@@ -125,7 +125,7 @@ COLUMNS = {
         ["Workflow", "Phase", "Progress", "Message", "Age"],
         ["Runner", "Run", "Queue", "Job", "Pod", "Started"],
     ),
-    "WorkflowRunner": (["Type", "Mode", "Active", "Queued", "Ready", "Age"], ["Paused", "Image", "Stigmer"]),
+    "WorkflowRunner": (["Type", "Mode", "Active", "Queued", "Ready", "Age"], ["Paused", "Image", "Endpoint", "Stigmer"]),
 }
 
 

@@ -287,13 +287,45 @@ class TestTheWhole:
 
     def test_the_text_is_the_document(self) -> None:
         tasks = [task(f"t{number}", kind, config) for number, (kind, config, _) in enumerate(KINDS.values())]
-        odd = ["yes", "null", "0o17", "1e3", "12:30", "~", " x ", "a: b", "- a", "#", "a\nb", "\x07", "é", "2026-01-01", "${ }"]
+        odd = [
+            "yes",
+            "null",
+            "0o17",
+            "1e3",
+            "12:30",
+            "~",
+            " x ",
+            "a: b",
+            "- a",
+            "#",
+            "a\nb",
+            "\x07",
+            "\x85",
+            "a\u2028b",
+            "a \n b\n\n",
+            "\n",
+            "\t\n",
+            "é",
+            "2026-01-01",
+            "${ }",
+        ]
         texts = {text: text for text in odd if "${" not in text}
         converted = convert(spec(*tasks, task("odd", "SET", {"variables": texts})), check=False)
         root, complaints = read_text(converted.yaml)
         assert complaints == []
         assert root.json == converted.document
         assert convert(spec(*tasks), check=False).yaml == convert(spec(*tasks), check=False).yaml
+
+    def test_the_text_is_fit_for_other_readers(self) -> None:
+        # Older readers take y, no and 1:30 for something else.
+        variables = {"y": "no", "b": "1:30", "c": "plain words", "d": "a\nb\n"}
+        text_ = convert(spec(task("t", "SET", {"variables": variables}))).yaml
+        assert text_.endswith("      b: '1:30'\n      c: 'plain words'\n      d: |\n        a\n        b\n      'y': 'no'\n")
+
+    def test_the_order_in_which_a_map_was_written_does_not_matter(self) -> None:
+        names = [f"n{number}" for number in range(20)]
+        one, other = (task("t", "SET", {"variables": dict.fromkeys(order, "1")}) for order in (names, names[::-1]))
+        assert convert(spec(one)).yaml == convert(spec(other)).yaml
 
     def test_the_document_is_valid(self) -> None:
         tasks = [task(f"t{number}", kind, config) for number, (kind, config, _) in enumerate(KINDS.values())]
@@ -359,7 +391,7 @@ class TestTexts:
         assert made("FOR", {"in": ".", "do": [inner]})["do"] == [{"a": {"set": {"x": expected}}}]
 
     @pytest.mark.parametrize(
-        "given", ["${ .list | map(.item) }", "${ [.item[] | .item] }", "${ reduce .l[] as $x (0; .item) }"]
+        "given", ["${ .list | map(.item) }", "${ map(.item) }", "${ [.item[] | .item] }", "${ reduce .l[] as $x (0; .item) }"]
     )
     def test_a_name_that_may_mean_something_else_gets_a_warning(self, given: str) -> None:
         inner = task("a", "SET", {"variables": {"x": given}})
@@ -443,6 +475,11 @@ FAILURES: dict[str, tuple[str, Any, str]] = {
         "WAIT",
         {"seconds": 1.5},
         f"{AT}/seconds: stigmer.wrong-type: task 't': seconds must be a whole number of 32 bits, not a number",
+    ),
+    "a boolean is no number": (
+        "WAIT",
+        {"seconds": True},
+        f"{AT}/seconds: stigmer.wrong-type: task 't': seconds must be a whole number of 32 bits, not a boolean",
     ),
     "no boolean": (
         "FORK",
@@ -628,6 +665,15 @@ class TestFailures:
         deep.CopyFrom(spec(SET))
         _fill(deep.tasks.add(), inner)
         with pytest.raises(ConversionFailed, match=r"document\.too-deep"):
+            convert(deep)
+
+    def test_data_that_are_too_deep(self) -> None:
+        deep = spec(task("t", "HTTP_CALL", HTTP))
+        inner = deep.tasks[0].task_config.fields["body"].struct_value
+        for _ in range(2_000):
+            inner = inner.fields["a"].struct_value
+        inner.fields["a"].string_value = "x"
+        with pytest.raises(ConversionFailed, match=r"document\.too-deep: task 't': it is nested more than 128 levels deep"):
             convert(deep)
 
     def test_without_a_check_only_what_cannot_be_said_is_an_error(self) -> None:

@@ -27,8 +27,12 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-    is_word = _PLAIN.fullmatch(value) is not None and value.lower() not in _WORDS
-    style = None if is_word else "'" if value.isprintable() else '"'
+    if _PLAIN.fullmatch(value) is not None and value.lower() not in _WORDS:
+        style = None
+    elif not value.replace("\n", "").isprintable():
+        style = '"'  # control characters and the line breaks of Unicode are escaped
+    else:
+        style = "|" if "\n" in value else "'"  # PyYAML takes " where these cannot hold the text
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
