@@ -42,6 +42,10 @@ def conformance(
     ] = None,
     cert: Annotated[Path | None, Parameter(help="A client certificate (PEM); goes with --key.")] = None,
     key: Annotated[Path | None, Parameter(help="Its key (PEM).")] = None,
+    callbacks: Annotated[
+        str | None,
+        Parameter(help="HOST:PORT to listen on for the reports that the runner was told to send there, without TLS."),
+    ] = None,
     format: Annotated[  # noqa: A002 - the option's name
         Literal["text", "json", "junit"], Parameter(help="How to say it: text for people, json, or JUnit's XML.")
     ] = "text",
@@ -81,7 +85,7 @@ def conformance(
 
     limits = Limits(answer=timeout, settle=settle, total=within)
     try:
-        results = asyncio.run(_run(target, credentials, metadata, documents, limits, chosen, tell))
+        results = asyncio.run(_run(target, credentials, metadata, callbacks, documents, limits, chosen, tell))
     except KeyboardInterrupt:
         print("workflow-runner: cancelled: SIGINT was received", file=sys.stderr)
         return CANCELLED
@@ -98,6 +102,7 @@ async def _run(
     target: str,
     credentials: grpc.ChannelCredentials | None,
     metadata: Sequence[tuple[str, str]],
+    callbacks: str | None,
     documents: Profile,
     limits: Limits,
     chosen: Sequence[str],
@@ -105,9 +110,10 @@ async def _run(
 ) -> list[Result]:
     from workflow_runner.runner_checks import suite
     from workflow_runner.runner_checks.caller import connected
+    from workflow_runner.runner_checks.receiver import receiving
 
-    async with connected(target, credentials, metadata, limits.answer) as caller:
-        return await suite.run(caller, documents, limits, only=chosen, tell=tell)
+    async with receiving(callbacks) as receiver, connected(target, credentials, metadata, limits.answer) as caller:
+        return await suite.run(caller, documents, limits, only=chosen, tell=tell, receiver=receiver)
 
 
 def _target(endpoint: str) -> tuple[str, bool]:

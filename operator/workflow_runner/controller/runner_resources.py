@@ -11,7 +11,7 @@ from workflow_runner.cluster import Cluster, Conflict, Rejected
 from workflow_runner.controller.access import Access
 from workflow_runner.crd import group
 from workflow_runner.errors import InvalidInput
-from workflow_runner.hosts.executions import Caller
+from workflow_runner.hosts.executions import Caller, OtherContent
 
 Json = dict[str, Any]
 
@@ -28,9 +28,12 @@ class RunnerResources:
         self.namespace = namespace
 
     async def create(self, manifest: Json, caller: Caller) -> Json:
-        """Make one. Raises Conflict where there is one of that name, and InvalidInput for what the API server does not take."""
+        """Make one. Raises OtherContent where there is one of that name, InvalidInput where the API server does not take it."""
         await self._check(manifest, caller, "create")
-        return await self._written(self._cluster.create_resource(PLURAL, manifest))
+        try:
+            return await self._written(self._cluster.create_resource(PLURAL, manifest))
+        except Conflict as error:
+            raise OtherContent(f"there is a runner {manifest['metadata']['name']!r} already") from error
 
     async def update(self, manifest: Json, caller: Caller) -> Json:
         """Make its spec, labels and annotations what is given. With a resourceVersion: raises Conflict when it has changed
@@ -53,7 +56,7 @@ class RunnerResources:
         """Make one, or make it what is given."""
         try:
             return await self.create(manifest, caller)
-        except Conflict:
+        except OtherContent:
             return await self.update(manifest, caller)
 
     async def delete(self, namespace: str, name: str, caller: Caller) -> Json:

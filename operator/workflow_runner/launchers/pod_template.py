@@ -93,9 +93,9 @@ def _environment(settings: LaunchSettings, run: LaunchedRun, asked: list[Json]) 
     execution = {str(entry.get("name")): _literal(entry) for entry in (*_variables(run.template), *run.env)}
     runner = {str(entry.get("name")): entry for entry in asked if str(entry.get("name")) not in execution}
     stigmer = {name: _literal({"name": name, "value": value}) for name, value in sorted(run.stigmer_values.items())}
-    # Whose place it is in the order: what an execution or a runner sets as well is theirs.
-    first = {name: entry for name, entry in stigmer.items() if name not in execution | runner}
-    others = [entry for name, entry in (first | execution | runner).items() if not name.startswith(pods.OWN_VARIABLES)]
+    given = execution | runner
+    given |= {name: entry for name, entry in stigmer.items() if name not in given}
+    others = [entry for name, entry in given.items() if not name.startswith(pods.OWN_VARIABLES)]
     return [*others, *_event_variables(run), *_own_variables(settings, run)]
 
 

@@ -88,6 +88,10 @@ REQUIREMENTS = _table(
     ),
     ("QUERY-10", "offered", "A subscriber that goes away changes nothing about the run."),
     ("QUERY-11", "offered", "A run of `Execute` can be queried like any other, and tells the same events."),
+    ("CALLBACK-1", "offered", "The runner reports a run by `ReportProgress`, from `workflow_started` to the terminal event."),
+    ("CALLBACK-2", "offered", "What is reported are the events that queries tell, under the same numbers."),
+    ("CALLBACK-3", "offered", "A report that is not taken (UNAVAILABLE) is sent again."),
+    ("CALLBACK-4", "offered", "Reports that are never taken do not keep a run from completing."),
     ("FACE-1", "offered", "The older `WorkflowRunnerCommandController` starts and steers the same runs."),
     ("FACE-2", "offered", "The newer `WorkflowRunnerServiceController` starts and steers the same runs."),
 )

@@ -46,6 +46,7 @@ from workflow_runner.runner_checks.interface import (
     Method,
 )
 from workflow_runner.runner_checks.profile import Document, Profile
+from workflow_runner.runner_checks.receiver import Receiver
 
 OK = grpc.StatusCode.OK
 MOST_ASKED = 40
@@ -87,10 +88,14 @@ class Followed:
 class Session:
     """Call it from one event loop. `settle` is how many seconds a run may take to get where it was told to."""
 
-    def __init__(self, caller: Caller, profile: Profile, methods: Collection[Method], *, settle: float) -> None:
+    def __init__(
+        self, caller: Caller, profile: Profile, methods: Collection[Method], *, settle: float, receiver: Receiver | None = None
+    ) -> None:
         self.caller = caller
         self.profile = profile
         self.settle = settle
+        self.receiver = receiver
+        """What the runner reports to, where it does."""
         self._methods = frozenset(methods)
         self.face = next((face for face in FACES if EXECUTE_ASYNC.under(face) in self._methods), EXECUTION)
         """The name of the runner's service under which it is called; the checks speak of it as WorkflowExecutionService."""

@@ -14,9 +14,10 @@ import grpc
 from msgspec import Struct
 
 from workflow_runner.errors import Unauthenticated, Unavailable
-from workflow_runner.runner_checks import executing, faces, offering, querying, starting, steering, telling
+from workflow_runner.runner_checks import executing, faces, offering, querying, reporting, starting, steering, telling
 from workflow_runner.runner_checks.caller import Caller, short
 from workflow_runner.runner_checks.profile import Profile
+from workflow_runner.runner_checks.receiver import Receiver
 from workflow_runner.runner_checks.requirements import REQUIREMENTS, Requirement
 from workflow_runner.runner_checks.session import NotOffered, Session, Unmet
 
@@ -24,7 +25,14 @@ Mark = Literal["pass", "fail", "not offered"]
 Check = Callable[[Session], Awaitable[None]]
 
 CHECKS: Mapping[str, Check] = (
-    offering.CHECKS | executing.CHECKS | telling.CHECKS | starting.CHECKS | steering.CHECKS | querying.CHECKS | faces.CHECKS
+    offering.CHECKS
+    | executing.CHECKS
+    | telling.CHECKS
+    | starting.CHECKS
+    | steering.CHECKS
+    | querying.CHECKS
+    | reporting.CHECKS
+    | faces.CHECKS
 )
 """A check for each requirement, by its id."""
 
@@ -50,9 +58,17 @@ class Limits(Struct, frozen=True):
 
 
 async def run(
-    caller: Caller, profile: Profile, limits: Limits, *, only: Collection[str], tell: Callable[[Result], None]
+    caller: Caller,
+    profile: Profile,
+    limits: Limits,
+    *,
+    only: Collection[str],
+    tell: Callable[[Result], None],
+    receiver: Receiver | None = None,
 ) -> list[Result]:
     """The results of all checks, or of those whose ids are in `only`; `tell` hears each when it is there.
+
+    `receiver` is what the runner reports to, where it does.
 
     Raises Unavailable where nobody speaks gRPC, and Unauthenticated where the caller is not known.
     """
@@ -63,7 +79,7 @@ async def run(
         hint = "name a file with its token: --token @FILE" if not caller.metadata else "check the token"
         raise Unauthenticated(f"the runner does not know its caller: {refused[0]}", hint=hint)
     there = [method for method, answer in answers.items() if answer.code is not grpc.StatusCode.UNIMPLEMENTED]
-    session = Session(caller, profile, there, settle=limits.settle)
+    session = Session(caller, profile, there, settle=limits.settle, receiver=receiver)
     deadline = time.monotonic() + limits.total
     results = []
     try:

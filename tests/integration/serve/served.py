@@ -27,7 +27,7 @@ from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2 as older
 Json = dict[str, Any]
 
 ENDS = {"completed", "failed", "cancelled"}
-ON_LOOPBACK = {"GRPC_PORT": "0", "HEALTH_PORT": "0", "METRICS_PORT": "0", "LOG_LEVEL": "debug"}
+ON_LOOPBACK = {"GRPC_PORT": "0", "HEALTH_PORT": "0", "METRICS_PORT": "0"}
 SECONDS = 60.0
 """Within which whatever is waited for has happened, on a slow machine too."""
 
@@ -49,13 +49,17 @@ class Served:
     def __init__(self, variables: dict[str, str], arguments: tuple[str, ...] = ()) -> None:
         self.variables = ON_LOOPBACK | variables
         self.arguments = arguments
-        self.log = ""
-        """Of all its processes."""
+        self._logged: list[str] = []
         self.ports: Json = {}
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._channels: list[grpc.aio.Channel] = []
         self._services: Services | None = None
+
+    @property
+    def log(self) -> str:
+        """Of all its processes."""
+        return "".join(self._logged)
 
     @property
     def address(self) -> str:
@@ -86,7 +90,7 @@ class Served:
         assert process.stderr is not None
         async for line in process.stderr:
             text = line.decode()
-            self.log += text
+            self._logged.append(text)
             if '"event":"serving"' in text:
                 self.ports = json.loads(text)
         await process.wait()

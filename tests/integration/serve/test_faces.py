@@ -187,7 +187,8 @@ async def test_subscribers_hear_the_same_whenever_they_come(served: Served) -> N
     assert (await early)[-1].message == "the workflow was cancelled: seen enough"
 
 
-async def test_the_runner_of_others_reports_elsewhere(served: Served) -> None:
+async def test_the_runner_of_others_reports_elsewhere(serve: Serve) -> None:
+    served = await serve(LOG_LEVEL="debug")
     said = await refused(served.services.command.ReportProgress(older.WorkflowProgressEvent(workflow_execution_id="x")))
     assert said.code is grpc.StatusCode.UNIMPLEMENTED
     await until(lambda: any(line["status"] == "UNIMPLEMENTED" for line in served.lines("call")))
@@ -237,7 +238,8 @@ async def test_health_over_grpc_and_http_until_it_stops(serve: Serve) -> None:
     assert await stopping == 0
 
 
-async def test_requests_have_ids_in_the_log_and_the_trailers(served: Served) -> None:
+async def test_requests_have_ids_in_the_log_and_the_trailers(serve: Serve) -> None:
+    served = await serve(LOG_LEVEL="debug")
     call = served.services.execution.ExecuteAsync(request(HELLO), metadata=(("x-request-id", "mine-7"),))
     await call
     assert dict(await call.trailing_metadata())["x-request-id"] == "mine-7"

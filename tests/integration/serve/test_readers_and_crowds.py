@@ -23,10 +23,10 @@ async def test_readers_that_do_not_read_hold_nothing_up_and_cost_little(served: 
     await served.start_run("do: [{step: {set: {n: 1}}}]", "warm")
     await served.end("warm")
     before = resident(served.pid)
-    executing = served.open(_narrow(served)).execution.Execute(request(MANY_EVENTS))
-    assert (await executing.read()).sequence_number == 1
-    subscribed = served.open(_narrow(served)).query.Subscribe(older.SubscribeRequest(execution_id="run-1"))
-    assert (await subscribed.read()).sequence_number == 1
+    executing = aiter(served.open(_narrow(served)).execution.Execute(request(MANY_EVENTS)))
+    assert (await anext(executing)).sequence_number == 1
+    subscribed = aiter(served.open(_narrow(served)).query.Subscribe(older.SubscribeRequest(execution_id="run-1")))
+    assert (await anext(subscribed)).sequence_number == 1
     most = before
 
     async def ended() -> bool:
@@ -37,9 +37,9 @@ async def test_readers_that_do_not_read_hold_nothing_up_and_cost_little(served: 
     await until(ended, 200)
     assert (await served.status()).last_sequence_number > 200_000
     assert most - before < 120 * MIB, f"{(most - before) / MIB:.0f} MiB more"
-    for call in (executing, subscribed):
+    for reader in (executing, subscribed):
         async with asyncio.timeout(SECONDS):
-            rest = [event async for event in call]
+            rest = [event async for event in reader]
         numbers = [event.sequence_number for event in rest]
         assert ascending(numbers)
         assert rest[-1].event_type == "workflow_completed"

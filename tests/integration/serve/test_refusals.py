@@ -237,7 +237,8 @@ async def test_a_caller_that_goes_away_takes_its_run_with_it(served: Served) -> 
     assert (await served.end("run-2")).status == "cancelled"
 
 
-async def test_a_caller_that_only_joined_leaves_the_run_alone(served: Served) -> None:
+async def test_a_caller_that_only_joined_leaves_the_run_alone(serve: Serve) -> None:
+    served = await serve(LOG_LEVEL="debug")
     await served.start_run(WAITING)
     joined = served.services.execution.Execute(request(WAITING))
     assert (await joined.read()).event_type == "workflow_started"

@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 from tests.integration.stigmer.conftest import DEADLINE, KEY, Running, event, plain
 from tests.servers.stigmer import Behaviour, StigmerServer
+from tests.until import until
 
 from workflow_runner.proto.ai.stigmer.agentic.workflowexecution.v1 import enum_pb2
 from workflow_runner.proto.ai.stigmer.agentic.workflowexecution.v1.api_pb2 import WorkflowExecutionStatus
@@ -187,6 +188,22 @@ async def test_a_key_file_that_rotates_is_read_again_and_every_run_goes_on_with_
         story.track("run-3", story.to(stigmer))
         story.tell("run-3", 1)
         assert await story.relay.delivered("run-3", 1, 20)
+
+
+async def test_a_key_that_is_replaced_in_time_is_never_refused(story: Story, stigmer: StigmerServer, tmp_path: Path) -> None:
+    file = tmp_path / "api-key"
+    file.write_text(KEY)
+    without = Destination(stigmer.listen, SecretStr(""), use_tls=False, api=story.api)
+    async with KeyFile(file, without, story.relay, look_seconds=0.02) as keys:
+        story.track("run-1", keys.destination)
+        file.write_text("the-new-key-4711")
+        await until(lambda: keys.destination.api_key.get_secret_value() != KEY, 20)
+        # A moment without a usable key is no reason to forget the one that was.
+        file.write_text("")
+        stigmer.api_key = "the-new-key-4711"
+        story.tell("run-1", 1)
+        assert await story.relay.delivered("run-1", 1, 20)
+    assert stigmer.unauthenticated == 0
 
 
 async def test_a_key_file_is_read_at_once_when_the_key_is_refused(story: Story, stigmer: StigmerServer, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from workflow_runner.proto.ai.stigmer.agentic.workflow.v1.api_pb2 import Workflo
 from workflow_runner.proto.ai.stigmer.agentic.workflowexecution.v1.api_pb2 import WorkflowExecution
 from workflow_runner.proto.ai.stigmer.agentic.workflowinstance.v1.api_pb2 import WorkflowInstance
 from workflow_runner.proto.ai.stigmer.commons.apiresource.enum_pb2 import WORKFLOW_TASK_KIND_SET
+from workflow_runner.reconcile.live import End
 from workflow_runner.reconcile.observed import Accepted, Refused
 from workflow_runner.stigmer.queries import Resolved
 
@@ -98,7 +100,12 @@ class Run:
                 await self.operator.look()
                 if holds():
                     return
-                await asyncio.gather(*self.operator.observer._checking.values())
+                await self.checked()
+
+    async def checked(self) -> None:
+        """What is being looked at has been."""
+        await asyncio.gather(*self.operator.observer._checking.values())
+        await asyncio.sleep(0)
 
     async def job(self) -> Json:
         """The container of the Job that is made."""
@@ -180,6 +187,8 @@ async def test_it_is_told_under_the_id_that_stigmer_knows(run: Run) -> None:
     live = run.operator.runs.get(UID_)
     assert live is not None
     assert (live.told_as, live.execution_id) == ("wfx-1", run.status["executionId"])
+    told = [live.outward(live.conclude(End("Failed", datetime.now(UTC)))), *live.owed_events()]
+    assert {event.workflow_execution_id for event in told} == {"wfx-1"}
     run.operator.restart()
     run.operator.observer._validator = Inspects()
     await run.operator.look()
@@ -229,6 +238,7 @@ async def test_an_author_whom_the_runner_does_not_allow_it_learns_nothing(shop: 
     await run.until(lambda: run.condition("Stalled").get("status") == "True")
     assert run.condition("Stalled")["reason"] == "NotAllowed"
     assert "spec.allow.stigmer" in run.condition("Stalled")["message"]
+    await run.checked()
     assert shop.queries == []
     await run.close()
 

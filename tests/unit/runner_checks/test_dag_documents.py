@@ -37,7 +37,7 @@ WRONG = {
     "tasks: {a: {call: give, with: {value: .nan}}}": "there is a number that not everybody can read",
     "tasks: {a: {call: give, with: {value: .inf}}}": "there is a number that not everybody can read",
     f"tasks: {{a: {{call: give, with: {{value: {'9' * 400}}}}}}}": "there is a number that not everybody can read",
-    "tasks: {a: {call: give, with: {value: !!python/object:os.system x}}}": "1:40: could not determine a constructor",
+    "tasks: {a: {call: give, with: {value: !!python/object:os.system x}}}": "1:39: could not determine a constructor",
     "x: &x [1]\ntasks: {a: {call: give, with: {value: *x}}}": "2:39: aliases, and more than 20 levels, are not taken",
     f"tasks: {'[' * 1000}": "1:27: aliases, and more than 20 levels, are not taken",
     "a: b\n---\nc: d": "2:1: but found another document",

@@ -1,0 +1,170 @@
+"""Executions are started and runners managed by gRPC, as docs/control.md says it: its commands are what is run here."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.cluster import CommandFailed, tool
+from tests.e2e.cluster.cache import REPOSITORY
+from tests.e2e.cluster.shell import run
+from tests.e2e.harness.kube import Namespace
+from tests.e2e.harness.operator import Operator, restored
+from tests.e2e.harness.waiting import wait_for
+
+Json = dict[str, Any]
+
+EXECUTION = "ai.stigmer.agentic.workflowrunner.v1.WorkflowExecutionService"
+QUERY = "ai.stigmer.workflow.runner.v1.WorkflowRunnerQueryController"
+COMMANDS = "ai.stigmer.agentic.workflowrunner.v1.WorkflowRunnerCommandController"
+QUERIES = "ai.stigmer.agentic.workflowrunner.v1.WorkflowRunnerQueryController"
+DOCUMENT = "document: {dsl: 1.0.0, namespace: test, name: test, version: 1.0.0}\ndo:\n"
+
+
+class Page:
+    """What docs/control.md shows, for this case's namespace."""
+
+    def __init__(self, namespace: Namespace, folder: Path) -> None:
+        shown = re.findall(r"(?:^    .*\n)+", (REPOSITORY / "docs" / "control.md").read_text(), re.MULTILINE)
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self._port = str(probe.getsockname()[1])
+        blocks = [re.sub("^    ", "", block, flags=re.MULTILINE).replace("team-a", namespace.name) for block in shown]
+        self.install, whole = blocks
+        whole = whole.replace("9090:9090", f"{self._port}:9090").replace("localhost:9090", f"localhost:{self._port}")
+        self.start = whole.replace("localhost/9090", f"localhost/{self._port}")
+        self._prepare = self.start.partition("grpcurl")[0]
+        self._namespace, self._folder = namespace, folder
+
+    def run(self, script: str, timeout: float = 120) -> str:
+        """What a shell says that runs these lines."""
+        programs = {tool(name).parent for name in ("kubectl", "helm", "grpcurl")}
+        path = ":".join([*map(str, programs), "/usr/local/bin:/usr/bin:/bin"])
+        variables = {"PATH": path, "KUBECONFIG": str(self._namespace.cluster.kubeconfig)}
+        script = f"set -eo pipefail; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}"
+        return run(["bash", "-c", script], cwd=self._folder, env=variables, timeout=timeout)
+
+    def call(self, method: str, request: Json, account: str = "stigmer") -> Json:
+        """One call as a service account; CommandFailed with what grpcurl said."""
+        token = f'"authorization: Bearer $(kubectl -n {self._namespace.name} create token {account})"'
+        body = "'" + json.dumps(request).replace("'", "'\\''") + "'"
+        out = self.run(f"{self._prepare}grpcurl -cacert ca.crt -H {token} -d {body} localhost:{self._port} {method} 2>&1")
+        answer: Json = json.loads(out[out.index("{") :])
+        return answer
+
+
+@pytest.fixture
+def page(operator: Operator, namespace: Namespace, tmp_path: Path) -> Iterator[Page]:
+    """The operator serves, as the page tells how to make it do that; then it is again as it was."""
+    page = Page(namespace, tmp_path)
+    (tmp_path / "charts").symlink_to(REPOSITORY / "charts")
+    with restored(operator):
+        page.run(page.install)
+        yield page
+
+
+def test_what_is_started_by_grpc_is_an_execution(page: Page, namespace: Namespace) -> None:
+    answer = page.run(page.start)
+    started = json.loads(answer[answer.index("{") :])
+    assert started["workflowExecutionId"] == "test-123"
+    assert started["status"] == "running"
+    [resource] = json.loads(namespace.kubectl("get", "wfe", "-o", "json"))["items"]
+    assert resource["spec"]["executionId"] == "test-123"
+    assert resource["metadata"]["name"].startswith("test-123-")
+
+    def stands() -> Json:
+        return page.call(f"{QUERY}/GetStatus", {"execution_id": "test-123"})
+
+    assert wait_for(stands, lambda found: found.get("status") == "completed", what="it completes")["output"] == {
+        "message": "Hello"
+    }
+    events = page.call(f"{QUERY}/GetEvents", {"execution_id": "test-123"})["events"]
+    assert events[-1]["eventType"] == "workflow_completed"
+    assert {event["workflowExecutionId"] for event in events} == {"test-123"}
+    again = page.run(page.start)
+    assert json.loads(again[again.index("{") :])["workflowExecutionId"] == "test-123"
+    assert len(json.loads(namespace.kubectl("get", "wfe", "-o", "json"))["items"]) == 1, "the same request is the same run"
+    with pytest.raises(CommandFailed, match="AlreadyExists"):
+        page.call(
+            f"{EXECUTION}/ExecuteAsync", {"workflow_execution_id": "test-123", "workflow_yaml": f"{DOCUMENT}  - a: {{set: 1}}"}
+        )
+    with pytest.raises(CommandFailed, match=r"workflow_yaml:3:\d+"):
+        page.call(f"{EXECUTION}/ExecuteAsync", {"workflow_yaml": f"{DOCUMENT}  - a: {{sett: 1}}"})
+    with pytest.raises(CommandFailed, match="NotFound"):
+        page.call(f"{QUERY}/GetStatus", {"execution_id": "another"})
+
+
+def test_a_run_is_steered_by_its_id(page: Page, namespace: Namespace) -> None:
+    request = {"workflow_execution_id": "long", "workflow_yaml": f"{DOCUMENT}  - a: {{wait: PT10M}}"}
+    page.call(f"{EXECUTION}/ExecuteAsync", request)
+    steered = {"execution_id": "long", "reason": "because"}
+
+    def stands(status: str) -> None:
+        wait_for(
+            lambda: page.call(f"{QUERY}/GetStatus", {"execution_id": "long"}),
+            lambda found: found.get("status") == status,
+            what=f"it is {status}",
+        )
+
+    stands("running")
+    for _ in range(2):
+        page.call(f"{EXECUTION}/PauseExecution", steered)
+    stands("paused")
+    page.call(f"{EXECUTION}/ResumeExecution", steered)
+    stands("running")
+    for _ in range(2):
+        page.call(f"{EXECUTION}/CancelExecution", steered)
+    stands("cancelled")
+    page.call(f"{EXECUTION}/CancelExecution", steered)
+    with pytest.raises(CommandFailed, match="FailedPrecondition"):
+        page.call(f"{EXECUTION}/PauseExecution", steered)
+    [resource] = json.loads(namespace.kubectl("get", "wfe", "-o", "json"))["items"]
+    assert resource["spec"]["cancellation"]["reason"] == "because"
+
+
+def test_a_caller_does_what_it_may_by_hand_and_nothing_else(page: Page, namespace: Namespace) -> None:
+    namespace.kubectl("create", "serviceaccount", "nobody")
+    request = {"workflow_execution_id": "e", "workflow_yaml": f"{DOCUMENT}  - a: {{set: 1}}"}
+    for method, what in (
+        (f"{EXECUTION}/ExecuteAsync", request),
+        (f"{EXECUTION}/CancelExecution", {"execution_id": "e"}),
+        (f"{QUERY}/GetStatus", {"execution_id": "e"}),
+    ):
+        with pytest.raises(CommandFailed, match="PermissionDenied"):
+            page.call(method, what, account="nobody")
+    with pytest.raises(CommandFailed, match="PermissionDenied"):
+        page.call(f"{QUERIES}/list", {})  # stigmer has no right on runners
+    assert json.loads(namespace.kubectl("get", "wfe", "-o", "json"))["items"] == []
+
+
+def test_runners_are_managed(page: Page, namespace: Namespace) -> None:
+    rights = ("--verb=get,list,create,update,delete", "--resource=workflowrunners.workflowrunner.stigmer.ai")
+    namespace.kubectl("create", "role", "runners", *rights)
+    namespace.kubectl("create", "rolebinding", "runners", "--role=runners", f"--serviceaccount={namespace.name}:stigmer")
+    runner = {"metadata": {"name": "mine"}, "spec": {"type": "embedded", "limits": {"maxConcurrentExecutions": 3}}}
+    made = page.call(f"{COMMANDS}/create", runner)
+    assert made["metadata"]["id"] == f"{namespace.name}/mine"
+    with pytest.raises(CommandFailed, match="AlreadyExists"):
+        page.call(f"{COMMANDS}/create", runner)
+    runner["spec"]["limits"] = {"maxConcurrentExecutions": 5}
+    assert page.call(f"{COMMANDS}/apply", runner)["spec"]["limits"] == {"maxConcurrentExecutions": 5}
+    stale = {**runner, "metadata": {"name": "mine", "version": made["metadata"]["version"]}}
+    with pytest.raises(CommandFailed, match="Aborted"):
+        page.call(f"{COMMANDS}/update", stale)
+    with pytest.raises(CommandFailed, match="InvalidArgument"):
+        page.call(f"{COMMANDS}/update", {**runner, "spec": {"type": "embedded", "limits": {"maxConcurrentExecutions": -1}}})
+    ready = wait_for(
+        lambda: page.call(f"{QUERIES}/search", {"text": "MIN", "ready": True}),
+        lambda found: "entries" in found,
+        what="it is ready",
+    )
+    assert [each["metadata"]["name"] for each in ready["entries"]] == ["mine"]
+    assert page.call(f"{QUERIES}/search", {"type": "temporal"}) == {}
+    assert page.call(f"{QUERIES}/list", {})["entries"][0]["spec"]["type"] == "embedded"
+    page.call(f"{COMMANDS}/delete", {"resource_id": "mine"})
+    with pytest.raises(CommandFailed, match="NotFound"):
+        page.call(f"{QUERIES}/get", {"value": f"{namespace.name}/mine"})
