@@ -25,6 +25,7 @@ from workflow_runner.server.calls import CallInterceptor
 from workflow_runner.server.executions import execution_services
 from workflow_runner.server.grpc_server import Certificates, GrpcServer
 from workflow_runner.server.runners import runner_services
+from workflow_runner.server.workflow_executions import execution_queries
 from workflow_runner.settings import ControlSettings
 
 Json = dict[str, Any]
@@ -52,8 +53,10 @@ async def control_services(
         return
     documents, logs = Documents(), EventLogs()
     place = settings.namespace or namespace
+    executions = ClusterExecutions(cluster, documents, logs, namespace=place)
     services = [
-        *execution_services(ClusterExecutions(cluster, documents, logs, namespace=place), address=lambda: settings.address),
+        *execution_services(executions, address=lambda: settings.address),
+        *execution_queries(executions),
         *runner_services(RunnerResources(cluster, namespace=place)),
     ]
     certificates = None

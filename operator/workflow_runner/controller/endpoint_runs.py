@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 
 _NEVER = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OUT_OF_RANGE})
 """Answers to ExecuteAsync after which it is not tried again."""
+_LOST = frozenset({grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.DATA_LOSS})
+"""Answers to a question after a run that say that there is none to go on with."""
 _NO = frozenset({grpc.StatusCode.UNIMPLEMENTED, *_NEVER})
 """Answers to a pause or the like that mean no."""
 
@@ -233,7 +235,7 @@ class EndpointRun:
         finally:
             reading.cancel()
             result = (await asyncio.gather(reading, return_exceptions=True))[0]
-        if isinstance(result, EndpointError) and result.status is grpc.StatusCode.NOT_FOUND:
+        if isinstance(result, EndpointError) and result.status in _LOST:
             await self._make_sure(client)
         elif isinstance(result, EndpointError) and result.status is grpc.StatusCode.UNIMPLEMENTED:
             return
@@ -264,7 +266,7 @@ class EndpointRun:
         try:
             state = await client.state(self._id)
         except EndpointError as error:
-            if error.status is grpc.StatusCode.NOT_FOUND:
+            if error.status in _LOST:
                 await self._make_sure(client)
                 return False
             if error.status is grpc.StatusCode.UNIMPLEMENTED:
@@ -300,7 +302,7 @@ class EndpointRun:
             try:
                 await self._ask(client)
             except EndpointError as error:
-                if error.status is grpc.StatusCode.NOT_FOUND:
+                if error.status in _LOST:
                     await self._make_sure(client)
                 elif error.status is not grpc.StatusCode.UNIMPLEMENTED or {"GetStatus", "GetEvents"} <= client.missing:
                     raise
@@ -320,16 +322,20 @@ class EndpointRun:
             self._take(event)
 
     async def _make_sure(self, client: EndpointClient) -> None:
-        """The runner said that it does not know the run: after a moment it is asked again, since it may just have begun to
-        serve."""
+        """The runner said that it does not know the run, or cannot go on with it: after a moment it is asked again, since it
+        may just have begun to serve."""
         await asyncio.sleep(self._pace.sure)
         if "GetStatus" not in client.missing:
             try:
                 await client.state(self._id)
                 return
             except EndpointError as error:
-                if error.status is not grpc.StatusCode.NOT_FOUND:
+                if error.status not in _LOST:
                     raise
+                if error.status is not grpc.StatusCode.NOT_FOUND:
+                    end = refused_by_runner(error.message, datetime.now(UTC), title="The runner cannot go on with the run")
+                    self._find(Remote(end=end))
+                    return
         self._find(Remote(forgotten=True))
 
     def _take(self, event: io_pb2.WorkflowProgressEvent) -> None:

@@ -140,6 +140,32 @@ class ClusterExecutions:
             finally:
                 waiting.cancel()
 
+    async def resource(self, execution_id: str, caller: Caller) -> Json:
+        """The WorkflowExecution itself."""
+        return await self._find(execution_id, caller, "get")
+
+    async def page(self, limit: int, token: str, caller: Caller) -> tuple[list[Json], str]:
+        """Some WorkflowExecutions, and the token of the next page: those that nobody gave an id, too."""
+        await self._access.check(caller, "list", PLURAL, self._namespace)
+        return await self._cluster.page(PLURAL, self._namespace, limit=limit, token=token)
+
+    async def changes(self, execution_id: str, caller: Caller) -> AsyncIterator[Json]:
+        """The WorkflowExecution as it is now, and whenever its status has changed, until it has ended."""
+        before = None
+        while True:
+            found = await self._find(execution_id, caller, "get")
+            uid = found["metadata"]["uid"]
+            waiting = asyncio.ensure_future(self._logs.news(uid))
+            try:
+                if found.get("status") != before:
+                    before = found.get("status")
+                    yield found
+                if _has_ended(found):
+                    return
+                await asyncio.wait([waiting], timeout=LOOK_SECONDS)
+            finally:
+                waiting.cancel()
+
     def _known(self, execution_id: str, resource: Json, after: int) -> Any:
         told = list(self._logs.after(resource["metadata"]["uid"], after))
         yield from told

@@ -41,9 +41,11 @@ def remote_end(remote: Remote | None, now: datetime) -> End | Lost | None:
     return Lost(_failed(now, "The runner has forgotten the run", detail, FORGOTTEN))
 
 
-def refused_by_runner(message: str, now: datetime, *, code: str = "endpoint.refused") -> End:
-    """The end of a run that its runner does not take, whatever is tried."""
-    return _failed(now, "The run cannot be handed to its runner", message, code)
+def refused_by_runner(
+    message: str, now: datetime, *, code: str = "endpoint.refused", title: str = "The run cannot be handed to its runner"
+) -> End:
+    """The end of a run that its runner does not take, or does not go on with, whatever is tried."""
+    return _failed(now, title, message, code)
 
 
 def events_of_state(live: LiveRun, state: io_pb2.ExecutionStatus, now: datetime) -> list[io_pb2.WorkflowProgressEvent]:

@@ -243,7 +243,7 @@ def _asked(method: Method, request: Message | bytes) -> str:
         return f"{method.service.rpartition('.')[2]}/{method.name}({len(request)} bytes)"
     told = []
     for found, value in request.ListFields():
-        text = f"{value!r}" if isinstance(value, str) else str(value).replace("\n", " ")
+        text = as_text(value) if isinstance(value, Message) else f"{value!r}"
         told.append(f"{found.name}={text if len(text) <= 60 else f'{text[:57]}…'}")
     return short(f"{method.service.rpartition('.')[2]}/{method.name}({', '.join(told)})")
 

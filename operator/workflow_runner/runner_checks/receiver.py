@@ -21,6 +21,8 @@ class Receiver(command_pb2_grpc.WorkflowRunnerCommandControllerServicer):
     """ReportProgress for the runs that a check expects; reports of others are taken and forgotten."""
 
     def __init__(self) -> None:
+        self.port = 0
+        """Where it listens."""
         self._told: dict[str, dict[int, str]] = {}
         self._refuses: Counter[str] = Counter()
         self.refused: dict[str, set[int]] = {}
@@ -63,7 +65,7 @@ async def receiving(address: str | None) -> AsyncIterator[Receiver | None]:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=1000)
     command_pb2_grpc.add_WorkflowRunnerCommandControllerServicer_to_server(receiver, server)
     try:
-        server.add_insecure_port(address)
+        receiver.port = server.add_insecure_port(address)
     except RuntimeError as error:
         message = f"--callbacks: {address!r:.200} cannot be listened on"
         raise InvalidInput(message, code="input.bad-address", hint="write HOST:PORT, with a port that is free") from error

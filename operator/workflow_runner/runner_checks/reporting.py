@@ -23,7 +23,10 @@ async def _reported(session: Session, *, refuse: int = 0) -> str:
     run = request.workflow_execution_id
     receiver.expect(run, refuse=refuse)
     session.expect(await session.start(request), OK)
-    await session.until(lambda: receiver.ended(run), "a report of the terminal event", lambda: _said(receiver, run))
+    try:
+        await session.until(lambda: receiver.ended(run), "a report of the terminal event", lambda: _said(receiver, run))
+    finally:
+        session.note(f"waited for reports of {run}", _said(receiver, run))
     return run
 
 

@@ -104,9 +104,10 @@ class Session:
         self._open: dict[str, None] = {}
         self._asked: list[tuple[str, str]] = []
         self._stories: dict[str, tuple[Streamed, list[tuple[str, str]]]] = {}
-        caller.tell = self._tell
+        caller.tell = self.note
 
-    def _tell(self, asked: str, came: str) -> None:
+    def note(self, asked: str, came: str) -> None:
+        """Remember a call, and what came of it, for the report of this check."""
         if len(self._asked) < MOST_ASKED:
             self._asked.append((asked, came))
 
@@ -235,7 +236,7 @@ class Session:
         try:
             await self.until(reached, f"status {' or '.join(sorted(statuses))}", lambda: last)
         finally:
-            self._tell(f"GetStatus({run}), again and again", str(last))
+            self.note(f"GetStatus({run}), again and again", str(last))
         found: ExecutionStatus = last.value
         return found
 
@@ -297,7 +298,7 @@ class Session:
             yield run
         finally:
             if not reading.done():
-                self._tell(f"{method.name}({run.id})", f"{run.heard}, until here")
+                self.note(f"{method.name}({run.id})", f"{run.heard}, until here")
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             await self.clear(run.id)

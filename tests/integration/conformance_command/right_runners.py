@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
 import grpc.aio
 from examples.runners.dag import dag_runner
-from examples.runners.dag.dag_runner import Event, ExecutionService, QueryController, Runs
+from examples.runners.dag.dag_runner import Event, ExecutionService, QueryController, Run, Runs
 from google.protobuf import empty_pb2
 from tests.integration.conformance_command.runners import KEY, Context
 
@@ -117,3 +118,39 @@ def _older(inner: ExecutionService) -> command_pb2_grpc.WorkflowRunnerCommandCon
         ResumeExecution = inner.ResumeExecution
 
     return Older()
+
+
+def reporting(
+    address: str, *, change: Callable[[Event], Event | None] = lambda event: event, attempts: int = 50, matters: bool = False
+) -> type[ExecutionService]:
+    """A service that reports its runs to HOST:PORT. It may `change` reports or leave them out, give up after so many
+    attempts, and cancel a run of which a report is not taken (`matters`)."""
+
+    class Reporting(ExecutionService):
+        reports: set[asyncio.Task[None]]
+
+        async def ExecuteAsync(self, request: io_pb2.WorkflowExecuteInput, context: Context) -> io_pb2.WorkflowExecuteResponse:
+            answer = await super().ExecuteAsync(request, context)
+            task = asyncio.create_task(self._report(self.runs.find(answer.workflow_execution_id)))
+            self.reports = {*getattr(self, "reports", ()), task}
+            return answer
+
+        async def _report(self, run: Run) -> None:
+            async with grpc.aio.insecure_channel(address) as channel:
+                call: Any = command_pb2_grpc.WorkflowRunnerCommandControllerStub(channel).ReportProgress
+                async for event in run.follow(0):
+                    if (told := change(event)) is not None:
+                        await self._send(run, call, older.WorkflowProgressEvent.FromString(told.SerializeToString()))
+
+        async def _send(self, run: Run, call: Any, event: older.WorkflowProgressEvent) -> None:
+            for number in range(attempts):
+                try:
+                    await call(event, timeout=5)
+                except grpc.aio.AioRpcError:
+                    if matters and not run.ended:
+                        run.cancel("nobody took a report")
+                    await asyncio.sleep(0.02 * number)
+                else:
+                    return
+
+    return Reporting

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from workflow_runner.runner_checks import profile, suite
 from workflow_runner.runner_checks.caller import connected
 from workflow_runner.runner_checks.profile import Profile
+from workflow_runner.runner_checks.receiver import Receiver
 from workflow_runner.runner_checks.suite import Limits, Result
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -50,13 +51,14 @@ async def check(
     only: Sequence[str] = (),
     token: str = "",
     limits: Limits = QUICK,
+    receiver: Receiver | None = None,
     **changes: profile.Document | None,
 ) -> dict[str, Result]:
     """The results by the ids of their requirements."""
     metadata = [("authorization", f"Bearer {token}")] if token else []
     given = replace(documents or dag_profile(), **{name: value for name, value in changes.items() if value is not None})
     async with connected(address, None, metadata, limits.answer) as caller:
-        results = await suite.run(caller, given, limits, only=only, tell=lambda result: None)
+        results = await suite.run(caller, given, limits, only=only, tell=lambda result: None, receiver=receiver)
     return {result.requirement.id: result for result in results}
 
 

@@ -53,11 +53,18 @@ def test_the_example_passes_with_its_own_documents(dag: str) -> None:
     ended = call("conformance", dag, "--profile", PROFILE)
     assert ended.code == 0, ended.out
     lines = ended.out.splitlines()
-    assert lines[-1] == f"{len(REQUIREMENTS)} checks: 56 passed, 0 failed, 5 not offered"
+    assert lines[-1] == f"{len(REQUIREMENTS)} checks: 56 passed, 0 failed, 9 not offered"
     numbered = [line.split() for line in lines[:-1] if line[:3].strip()]
     assert [int(words[0]) for words in numbered] == list(range(1, len(REQUIREMENTS) + 1))
     not_offered = [words[3] for words in numbered if words[1:3] == ["not", "offered"]]
-    assert not_offered == ["OFFER-5", "EXECUTE-9", "START-9", "FACE-1", "FACE-2"]
+    assert not_offered == [
+        "OFFER-5",
+        "EXECUTE-9",
+        "START-9",
+        *(f"CALLBACK-{number}" for number in range(1, 5)),
+        "FACE-1",
+        "FACE-2",
+    ]
     assert "because   UNIMPLEMENTED: ai.stigmer.workflow.runner.v1.WorkflowRunnerCommandController" in ended.out
 
 
@@ -185,6 +192,7 @@ async def test_tls_with_an_authority_and_a_client_certificate(tmp_path: Path, *,
         (["127.0.0.1:1", "--ca", "{folder}/empty"], "input.bad-certificate"),
         (["127.0.0.1:1", "--cert", "{folder}/empty"], "input.bad-certificate"),
         (["127.0.0.1:1", "--timeout", "0"], "input.invalid"),
+        (["127.0.0.1:1", "--callbacks", "nowhere"], "input.bad-address"),
         (["127.0.0.1:1", "--profile", "{folder}/empty"], "input.bad-profile"),
         (["127.0.0.1:1", "--profile", "{folder}/broken.yaml"], "input.bad-profile"),
         (["127.0.0.1:1", "--profile", "{folder}/missing.yaml"], "input.unreadable"),

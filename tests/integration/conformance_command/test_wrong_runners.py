@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import pytest
 from examples.runners.dag import dag_runner
-from tests.integration.conformance_command.right_runners import asks_for_a_token, faces, looks_at_time_limits, only_what_it_must
+from examples.runners.dag.dag_runner import QueryController
+from tests.integration.conformance_command.right_runners import (
+    asks_for_a_token,
+    faces,
+    looks_at_time_limits,
+    only_what_it_must,
+    reporting,
+)
 from tests.integration.conformance_command.runners import KEY, check, served, told
 from tests.integration.conformance_command.wrong_runners import OVERLONG, WRONG, Wrong
 
 from workflow_runner.runner_checks.interface import EXECUTION, NEWER, OLDER
+from workflow_runner.runner_checks.receiver import receiving
 from workflow_runner.runner_checks.requirements import REQUIREMENTS
 
 
@@ -19,12 +27,17 @@ def test_every_requirement_has_a_runner_that_breaks_it() -> None:
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.check} {wrong.name}")
 async def test_a_wrong_runner_is_caught_by_the_check_that_is_meant_for_it(wrong: Wrong) -> None:
-    async with served(wrong.server) as address:
-        results = await check(address, only=[wrong.check], token=wrong.token, overlong=wrong.overlong)
+    async with receiving("127.0.0.1:0") as receiver:
+        assert receiver is not None
+        async with served(lambda runs: wrong.server(runs, f"127.0.0.1:{receiver.port}")) as address:
+            results = await check(address, only=[wrong.check], token=wrong.token, overlong=wrong.overlong, receiver=receiver)
     result = results[wrong.check]
     assert result.mark == "fail", result
     assert "cannot be judged" not in result.came
     assert "the time for all checks" not in result.came
+
+
+_LACKS = {"OFFER-3", "OFFER-4", "OFFER-5", "EXECUTE-9", "START-9", "CALLBACK-1", "CALLBACK-2", "CALLBACK-3", "CALLBACK-4"}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +55,7 @@ async def test_a_right_runner_passes_under_each_of_its_names(names: tuple[str, .
         results = await check(address)
     assert told(results, "fail") == []
     without = {name for name in REQUIREMENTS if name in lacks or name.partition("-")[0] in lacks}
-    assert set(told(results, "not offered")) == {"OFFER-3", "OFFER-4", "OFFER-5", "EXECUTE-9", "START-9"} | without
+    assert set(told(results, "not offered")) == _LACKS | without
 
 
 async def test_a_runner_that_has_only_what_it_must_passes() -> None:
@@ -65,3 +78,14 @@ async def test_a_time_limit_that_is_looked_at_passes_and_one_that_is_not_is_not_
 async def test_a_runner_that_asks_for_a_token_at_every_door_passes() -> None:
     async with served(asks_for_a_token) as address:
         assert told(await check(address, only=["OFFER-5"], token=KEY), "pass") == ["OFFER-5"]
+
+
+async def test_a_runner_that_reports_passes() -> None:
+    async with receiving("127.0.0.1:0") as receiver:
+        assert receiver is not None
+        service = reporting(f"127.0.0.1:{receiver.port}")
+        async with served(lambda runs: dag_runner.server_for(service(runs), QueryController(runs))) as address:
+            results = await check(
+                address, only=[name for name in REQUIREMENTS if name.startswith("CALLBACK")], receiver=receiver
+            )
+    assert told(results, "pass") == ["CALLBACK-1", "CALLBACK-2", "CALLBACK-3", "CALLBACK-4"]

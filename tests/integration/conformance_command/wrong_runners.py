@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -18,7 +19,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
-from tests.integration.conformance_command.right_runners import bare_server, faces
+from tests.integration.conformance_command.right_runners import bare_server, faces, reporting
 from tests.integration.conformance_command.runners import KEY, Context
 
 from workflow_runner.proto.ai.stigmer.agentic.workflowrunner.v1 import io_pb2
@@ -40,10 +41,14 @@ class Wrong:
     serve: Serve | None = None
     """For what is wrong with the server itself."""
     overlong: Document | None = None
+    reports: Callable[[str], type[ExecutionService]] | None = None
+    """For what reports, to HOST:PORT."""
     token: str = field(default="", repr=False)
 
-    def server(self, runs: Runs) -> grpc.aio.Server:
+    def server(self, runs: Runs, report_to: str = "") -> grpc.aio.Server:
         """Not yet listening."""
+        if self.reports is not None:
+            return dag_runner.server_for(self.reports(report_to)(runs), QueryController(runs))
         if self.serve is not None:
             return self.serve(runs)
         return dag_runner.server_for(self.execution(runs), None if self.query is None else self.query(runs))
@@ -557,6 +562,18 @@ def _takes_anything_for_a_request(runs: Runs) -> grpc.aio.Server:
     return server
 
 
+def _but_the_end(event: Event) -> Event | None:
+    return None if event.event_type in ENDS else event
+
+
+def _but_the_beginning(event: Event) -> Event | None:
+    return None if event.event_type == "workflow_started" else event
+
+
+def _a_hundred_more(event: Event) -> Event:
+    return but(event, sequence_number=event.sequence_number + 100)[0]
+
+
 OVERLONG = Document("name: overlong\ntasks: {rest: {call: sleep, with: {seconds: 0}}}\n")
 
 WRONG = (
@@ -627,6 +644,11 @@ WRONG = (
     Wrong("QUERY-9", "knows a later number", query=status_with(_one_too_many)),
     Wrong("QUERY-10", "cancels when a listener leaves", query=ListenersMatter),
     Wrong("QUERY-11", "tells others numbers", query=OtherEvents),
+    Wrong("CALLBACK-1", "does not report the end", reports=partial(reporting, change=_but_the_end)),
+    Wrong("CALLBACK-1", "does not report the beginning", reports=partial(reporting, change=_but_the_beginning)),
+    Wrong("CALLBACK-2", "reports under other numbers", reports=partial(reporting, change=_a_hundred_more)),
+    Wrong("CALLBACK-3", "reports once", reports=partial(reporting, attempts=1)),
+    Wrong("CALLBACK-4", "cancels what it cannot report", reports=partial(reporting, matters=True)),
     Wrong("FACE-1", "has other runs under its older name", serve=faces(EXECUTION, NEWER, OLDER, other=Runs())),
     Wrong("FACE-2", "has other runs under its newer name", serve=faces(EXECUTION, NEWER, OLDER, other=Runs())),
 )

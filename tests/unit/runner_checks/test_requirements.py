@@ -41,7 +41,21 @@ def test_ids_count_up_within_their_group() -> None:
 def test_the_page_tells_every_status_and_option() -> None:
     for word in ("INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "UNIMPLEMENTED"):
         assert f"| {word} |" in PAGE
-    for option in ("profile", "only", "token", "tls", "ca", "cert", "key", "format", "verbose", "timeout", "settle", "within"):
+    for option in (
+        "profile",
+        "only",
+        "token",
+        "callbacks",
+        "tls",
+        "ca",
+        "cert",
+        "key",
+        "format",
+        "verbose",
+        "timeout",
+        "settle",
+        "within",
+    ):
         assert f"--{option}" in PAGE
 
 

@@ -145,7 +145,7 @@ def test_runners_are_managed(page: Page, namespace: Namespace) -> None:
     rights = ("--verb=get,list,create,update,delete", "--resource=workflowrunners.workflowrunner.stigmer.ai")
     namespace.kubectl("create", "role", "runners", *rights)
     namespace.kubectl("create", "rolebinding", "runners", "--role=runners", f"--serviceaccount={namespace.name}:stigmer")
-    runner = {"metadata": {"name": "mine"}, "spec": {"type": "embedded", "limits": {"maxConcurrentExecutions": 3}}}
+    runner: Json = {"metadata": {"name": "mine"}, "spec": {"type": "embedded", "limits": {"maxConcurrentExecutions": 3}}}
     made = page.call(f"{COMMANDS}/create", runner)
     assert made["metadata"]["id"] == f"{namespace.name}/mine"
     with pytest.raises(CommandFailed, match="AlreadyExists"):
