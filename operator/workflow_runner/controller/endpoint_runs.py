@@ -55,11 +55,14 @@ class NotYet(Temporary):
 
 class Pace(Struct, frozen=True):
     """Seconds. `silent`: after so long without an event the runner is asked how the run stands. `poll`: between questions
-    where there is no stream. `sure`: before a runner that does not know a run is asked a last time."""
+    where there is no stream. `sure`: before a runner that does not know a run is asked a last time. `look` and
+    `look_again`: between looks at a runner that is well, and at one that is not."""
 
     silent: float = 30.0
     poll: float = 2.0
     sure: float = 1.0
+    look: float = 20.0
+    look_again: float = 5.0
     between_tries: Backoff = BETWEEN_TRIES
 
 

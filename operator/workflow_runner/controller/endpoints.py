@@ -12,7 +12,6 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -34,9 +33,6 @@ from workflow_runner.reconcile.runner import Health
 
 Json = dict[str, Any]
 
-LOOK_EVERY = timedelta(seconds=20)
-LOOK_AGAIN = timedelta(seconds=5)
-"""How soon a runner that did not look well is looked at again."""
 MOST_LOOKS = 16
 SECRET_SECONDS = 15.0
 SECRETS_KEPT = 256
@@ -156,12 +152,13 @@ class Endpoints:
         known = self._health.get(name)
         if known is not None and known.generation != runner.generation:
             known = None
-        every = LOOK_EVERY if known is None or (known.health.reachable and known.health.serving) else LOOK_AGAIN
-        left = every.total_seconds() if known is None else known.at + every.total_seconds() - time.monotonic()
+        well = known is None or (known.health.reachable and known.health.serving)
+        every = self._pace.look if well else self._pace.look_again
+        left = every if known is None else known.at + every - time.monotonic()
         if (known is None or left <= 0) and name not in self._looking:
             self._looking[name] = asyncio.create_task(self._look(name, runner), name=f"look at {name}")
-            left = every.total_seconds()
-        return (None if known is None else known.health), max(1.0, left) * random.uniform(1.0, 1.2)  # noqa: S311 - jitter
+            left = every
+        return (None if known is None else known.health), max(0.05, left) * random.uniform(1.0, 1.2)  # noqa: S311 - jitter
 
     def forget_runner(self, name: RunnerName) -> None:
         """The runner is gone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflow_runner.runner_checks.interface import EXECUTE_ASYNC, GET_EVENTS, GET_STATUS, SUBSCRIBE, TERMINAL
+from workflow_runner.runner_checks.interface import EXECUTE_ASYNC, GET_EVENTS, SUBSCRIBE, TERMINAL
 from workflow_runner.runner_checks.receiver import Receiver
 from workflow_runner.runner_checks.session import OK, NotOffered, Session, Unmet
 
@@ -62,22 +62,24 @@ async def _is_repeated(session: Session) -> None:
     )
 
 
-async def _fails_no_run(session: Session) -> None:
+async def _changes_no_run(session: Session) -> None:
     receiver = _receiver(session)
-    if not session.has(GET_STATUS):
-        session.need(SUBSCRIBE)
-    request = session.request(session.profile.succeeds)
-    run = request.workflow_execution_id
-    receiver.expect(run, refuse=FOR_EVER)
+    session.need(SUBSCRIBE)
+    run = ""
     try:
-        session.expect(await session.start(request), OK)
-        await session.until(lambda: bool(receiver.refused[run]), "a report", lambda: _said(receiver, run))
-        if session.has(GET_STATUS):
-            await session.until_status(run, {"completed"})
-            return
-        heard = await session.subscribe(run)
-        if not heard.events or heard.events[-1].event_type != "workflow_completed":
-            raise Unmet("workflow_completed", heard)
+        async with session.following(
+            session.profile.long, before=lambda name: receiver.expect(name, refuse=FOR_EVER)
+        ) as followed:
+            run = followed.id
+            await session.until(lambda: bool(receiver.refused[run]), "a report", lambda: _said(receiver, run))
+            before = len(followed.events)
+            await session.until(
+                lambda: followed.types()[before:].count("task_started") > 1 or bool(TERMINAL.keys() & set(followed.types())),
+                "tasks after a report was refused",
+                lambda: followed.heard,
+            )
+            if TERMINAL.keys() & set(followed.types()):
+                raise Unmet("a run that goes on", followed.heard)
     finally:
         receiver.expect(run)  # whoever still tries to report it can be done with it
 
@@ -86,5 +88,5 @@ CHECKS = {
     "CALLBACK-1": _comes_to_its_end,
     "CALLBACK-2": _says_what_queries_say,
     "CALLBACK-3": _is_repeated,
-    "CALLBACK-4": _fails_no_run,
+    "CALLBACK-4": _changes_no_run,
 }

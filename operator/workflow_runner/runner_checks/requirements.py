@@ -91,7 +91,7 @@ REQUIREMENTS = _table(
     ("CALLBACK-1", "offered", "The runner reports a run by `ReportProgress`, from `workflow_started` to the terminal event."),
     ("CALLBACK-2", "offered", "What is reported are the events that queries tell, under the same numbers."),
     ("CALLBACK-3", "offered", "A report that is not taken (UNAVAILABLE) is sent again."),
-    ("CALLBACK-4", "offered", "Reports that are never taken do not keep a run from completing."),
+    ("CALLBACK-4", "offered", "A run goes on whatever becomes of its reports."),
     ("FACE-1", "offered", "The older `WorkflowRunnerCommandController` starts and steers the same runs."),
     ("FACE-2", "offered", "The newer `WorkflowRunnerServiceController` starts and steers the same runs."),
 )

@@ -275,13 +275,16 @@ class Session:
         raise Unmet(f"an end within {MOST_PAGES} pages", f"{len(events)} events, and more")
 
     @contextlib.asynccontextmanager
-    async def following(self, document: Document) -> AsyncIterator[Followed]:
+    async def following(
+        self, document: Document, *, before: Callable[[str], None] = lambda run: None
+    ) -> AsyncIterator[Followed]:
         """A run that has begun, followed by Subscribe, or, where that is not offered, by the stream of its Execute.
 
-        It is cancelled at the end. Raises Unmet when it does not begin.
+        `before` hears its id before it is started. It is cancelled at the end. Raises Unmet when it does not begin.
         """
         request = self.request(document)
         run = Followed(request.workflow_execution_id)
+        before(run.id)
         method: Method = EXECUTE
         asking: Message = request
         if self.has(SUBSCRIBE, EXECUTE_ASYNC):

@@ -22,12 +22,7 @@ EXECUTION = "ai.stigmer.agentic.workflowrunner.v1.WorkflowExecutionService"
 async def seen(made: Operator, holds: Callable[[Json], bool]) -> Json:
     """The runner's newest status, once this holds for its conditions by type."""
     made.queue.add(key_of(RUNNER))
-
-    def found() -> bool:
-        made.queue.add(key_of(RUNNER))  # sooner than it would be looked at by itself
-        return bool(made.server.runner_writes) and holds(conditions(made.server.runner_writes[-1]))
-
-    await until(found, 40)
+    await until(lambda: bool(made.server.runner_writes) and holds(conditions(made.server.runner_writes[-1])), 40)
     return made.server.runner_writes[-1]
 
 

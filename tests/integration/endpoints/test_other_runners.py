@@ -80,7 +80,9 @@ async def test_a_stream_that_loses_the_end_is_not_believed(served: Served) -> No
     assert status["output"] == {"message": "Ada"}
 
 
-@pytest.mark.parametrize("status", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED], ids=lambda item: item.name)
+@pytest.mark.parametrize(
+    "status", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED], ids=lambda item: item.name
+)
 async def test_a_runner_without_room_gets_the_run_later(served: Served, status: grpc.StatusCode) -> None:
     async with (
         proxy(served.address, ExecuteAsync=status, executeAsync=status) as before,
@@ -143,6 +145,7 @@ async def test_a_cancel_that_a_runner_does_not_have_ends_after_the_grace_period(
         status = await made.until(lambda status: status.get("control", {}).get("result") == "Refused")
         assert "UNIMPLEMENTED" in status["control"]["reason"]
         await made.reaches("Cancelled")
+    await served.cancel(UID)
 
 
 async def test_force_is_told_to_the_runner_at_once(served: Served) -> None:

@@ -60,7 +60,10 @@ async def test_cancel_is_passed_on(served: Served) -> None:
         await made.reaches("Running")
         made.patch(cancelled=True, cancellation={"reason": "enough"})
         status = await made.reaches("Cancelled")
-        assert (status["control"]["result"], made.condition()["message"]) == ("Applied", "The run was cancelled: the workflow was cancelled: enough")
+        assert (status["control"]["result"], made.condition()["message"]) == (
+            "Applied",
+            "The run was cancelled: the workflow was cancelled: enough",
+        )
         assert (await served.status(UID)).status == "cancelled"
 
 

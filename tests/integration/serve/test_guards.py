@@ -191,6 +191,7 @@ async def test_a_port_that_is_taken_is_named(serve: Serve) -> None:
     assert (code, "settings.port-unusable" in said) == (2, True)
 
 
+@pytest.mark.stress
 async def test_clients_may_ask_whether_it_is_there(serve: Serve) -> None:
     """Pings at the most that the server allows keep an idle stream, and do not have it closed."""
     served = await serve()

@@ -21,6 +21,7 @@ Json = dict[str, Any]
 
 EXECUTION = "ai.stigmer.agentic.workflowrunner.v1.WorkflowExecutionService"
 QUERY = "ai.stigmer.workflow.runner.v1.WorkflowRunnerQueryController"
+EXECUTIONS = "ai.stigmer.agentic.workflowexecution.v1.WorkflowExecutionQueryController"
 COMMANDS = "ai.stigmer.agentic.workflowrunner.v1.WorkflowRunnerCommandController"
 QUERIES = "ai.stigmer.agentic.workflowrunner.v1.WorkflowRunnerQueryController"
 DOCUMENT = "document: {dsl: 1.0.0, namespace: test, name: test, version: 1.0.0}\ndo:\n"
@@ -48,12 +49,13 @@ class Page:
         script = f"set -eo pipefail; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}"
         return run(["bash", "-c", script], cwd=self._folder, env=variables, timeout=timeout)
 
-    def call(self, method: str, request: Json, account: str = "stigmer") -> Json:
-        """One call as a service account; CommandFailed with what grpcurl said."""
+    def call(self, method: str, request: Json, account: str = "stigmer", *, last: bool = False) -> Json:
+        """One call as a service account, its answer, or the last one of a stream; CommandFailed with what grpcurl said."""
         token = f'"authorization: Bearer $(kubectl -n {self._namespace.name} create token {account})"'
         body = "'" + json.dumps(request).replace("'", "'\\''") + "'"
         out = self.run(f"{self._prepare}grpcurl -cacert ca.crt -H {token} -d {body} localhost:{self._port} {method} 2>&1")
-        answer: Json = json.loads(out[out.index("{") :])
+        answers = out[out.index("{") :].split("\n}\n")
+        answer: Json = json.loads(answers[-2] + "\n}") if last else json.loads(out[out.index("{") :])
         return answer
 
 
@@ -90,12 +92,57 @@ def test_what_is_started_by_grpc_is_an_execution(page: Page, namespace: Namespac
     assert len(json.loads(namespace.kubectl("get", "wfe", "-o", "json"))["items"]) == 1, "the same request is the same run"
     with pytest.raises(CommandFailed, match="AlreadyExists"):
         page.call(
-            f"{EXECUTION}/ExecuteAsync", {"workflow_execution_id": "test-123", "workflow_yaml": f"{DOCUMENT}  - a: {{set: 1}}"}
+            f"{EXECUTION}/ExecuteAsync",
+            {"workflow_execution_id": "test-123", "workflow_yaml": f"{DOCUMENT}  - a: {{set: {{x: 1}}}}"},
         )
     with pytest.raises(CommandFailed, match=r"workflow_yaml:3:\d+"):
         page.call(f"{EXECUTION}/ExecuteAsync", {"workflow_yaml": f"{DOCUMENT}  - a: {{sett: 1}}"})
     with pytest.raises(CommandFailed, match="NotFound"):
         page.call(f"{QUERY}/GetStatus", {"execution_id": "another"})
+
+
+def test_executions_are_told_as_stigmer_tells_its_own(page: Page, namespace: Namespace) -> None:
+    namespace.kubectl("create", "role", "lister", "--verb=list", "--resource=workflowexecutions.workflowrunner.stigmer.ai")
+    namespace.kubectl("create", "rolebinding", "lister", "--role=lister", f"--serviceaccount={namespace.name}:stigmer")
+    request = {"workflow_execution_id": "told", "workflow_yaml": f"{DOCUMENT}  - a: {{set: {{x: 1}}}}"}
+    page.call(f"{EXECUTION}/ExecuteAsync", request)
+    last = page.call(f"{EXECUTIONS}/subscribe", {"execution_id": "told"}, last=True)
+    assert last["status"]["phase"] == "EXECUTION_COMPLETED"
+    [task] = last["status"]["tasks"]
+    assert (task["taskName"], task["taskType"], task["status"]) == ("a", "WORKFLOW_TASK_TRANSFORM", "WORKFLOW_TASK_COMPLETED")
+    assert page.call(f"{EXECUTIONS}/get", {"value": "told"})["metadata"]["id"] == "told"
+    listed = page.call(f"{EXECUTIONS}/list", {"phase": "EXECUTION_COMPLETED"})
+    assert [each["metadata"]["id"] for each in listed["entries"]] == ["told"]
+    assert page.call(f"{EXECUTIONS}/list", {"phase": "EXECUTION_FAILED"}) == {}
+
+
+def test_what_a_document_names_as_secrets_is_kept_as_one(page: Page, namespace: Namespace) -> None:
+    namespace.apply(
+        {
+            "apiVersion": "workflowrunner.stigmer.ai/v1",
+            "kind": "WorkflowRunner",
+            "metadata": {"name": "with-secrets"},
+            "spec": {"type": "embedded", "allow": {"secrets": ["*-env"]}},
+        }
+    )
+    document = (
+        f"{DOCUMENT.replace('do:', 'use: {secrets: [TOKEN]}\ndo:')}  - a: {{set: {{long: '${{ $secrets.TOKEN | length }}'}}}}"
+    )
+    request = {
+        "workflow_execution_id": "secret",
+        "workflow_yaml": document,
+        "env_vars": {"TOKEN": "canary-of-control"},
+        "config": {"runner": "with-secrets"},
+    }
+    page.call(f"{EXECUTION}/ExecuteAsync", request)
+    status = wait_for(
+        lambda: page.call(f"{QUERY}/GetStatus", {"execution_id": "secret"}),
+        lambda found: found.get("status") in ("completed", "failed"),
+        what="it ends",
+    )
+    assert status.get("output") == {"long": 17}, status
+    [resource] = json.loads(namespace.kubectl("get", "wfe", "-o", "json"))["items"]
+    assert "canary-of-control" not in json.dumps(resource)
 
 
 def test_a_run_is_steered_by_its_id(page: Page, namespace: Namespace) -> None:
@@ -128,7 +175,7 @@ def test_a_run_is_steered_by_its_id(page: Page, namespace: Namespace) -> None:
 
 def test_a_caller_does_what_it_may_by_hand_and_nothing_else(page: Page, namespace: Namespace) -> None:
     namespace.kubectl("create", "serviceaccount", "nobody")
-    request = {"workflow_execution_id": "e", "workflow_yaml": f"{DOCUMENT}  - a: {{set: 1}}"}
+    request = {"workflow_execution_id": "e", "workflow_yaml": f"{DOCUMENT}  - a: {{set: {{x: 1}}}}"}
     for method, what in (
         (f"{EXECUTION}/ExecuteAsync", request),
         (f"{EXECUTION}/CancelExecution", {"execution_id": "e"}),
