@@ -42,7 +42,8 @@ class Proxy(grpc.GenericRpcHandler):
         async def answer(request: bytes, context: Any) -> bytes:
             await self._own(method, context)
             try:
-                result: bytes = await self._channel.unary_unary(method)(request, metadata=_passed(context), timeout=30)
+                forward: Any = self._channel.unary_unary(method)
+                result: bytes = await forward(request, metadata=_passed(context), timeout=30)
             except grpc.aio.AioRpcError as error:
                 await context.abort(error.code(), error.details() or "")
             return result
@@ -52,7 +53,8 @@ class Proxy(grpc.GenericRpcHandler):
     def _stream(self, method: str) -> Any:
         async def answer(request: bytes, context: Any) -> AsyncIterator[bytes]:
             await self._own(method, context)
-            call = self._channel.unary_stream(method)(request, metadata=_passed(context))
+            forward: Any = self._channel.unary_stream(method)
+            call = forward(request, metadata=_passed(context))
             try:
                 async for message in call:
                     yield message

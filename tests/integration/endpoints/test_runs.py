@@ -166,7 +166,8 @@ async def test_an_operator_that_dies_between_the_loss_and_the_next_attempt_begin
     async with operator(TWO, served.address, retries=1) as made:
         await made.until(lambda status: status.get("taskCounts", {}).get("completed", 0) >= 1)
         await served.kill()
-        made.endpoints.follow = lambda *_: None  # type: ignore[method-assign] - it dies before it hands anything over
+        # It dies before it hands anything over.
+        made.endpoints.follow = lambda *_: None  # type: ignore[method-assign]
         await served.start()
         await made.until(lambda status: status.get("launches") == 2)
         await made.restart()
@@ -229,8 +230,7 @@ async def test_a_run_that_waits_for_its_endpoint_longer_than_it_may_take_fails(s
         assert "startTime" not in status
 
 
-async def test_a_refused_document_fails_the_run(served: Served) -> None:
-    """The two ends have other limits: this runner takes no id with a line break in it."""
+async def test_the_run_id_is_part_of_the_id_there(served: Served) -> None:
     async with operator(HELLO, served.address, runId="again", input={"name": 1}) as made:
         status = await made.reaches("Completed")
     assert status["executionId"] == f"{UID}-again"

@@ -46,7 +46,7 @@ async def test_a_document_that_finds_a_bug_is_refused_and_others_are_checked(val
 
 async def test_where_there_is_no_child_no_document_is_refused_and_the_next_check_has_one(validator: Validator) -> None:
     source = Source(HEAD + "do: [{a: {set: {b: 1}}}]", "spec.workflow.yaml")
-    validator._pool.stop()
+    validator._checks._pool.stop()
     with pytest.raises(Internal):
         await validator.check(source)
     assert isinstance(await validator.check(source), Accepted)

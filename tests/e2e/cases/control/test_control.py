@@ -125,9 +125,8 @@ def test_what_a_document_names_as_secrets_is_kept_as_one(page: Page, namespace: 
             "spec": {"type": "embedded", "allow": {"secrets": ["*-env"]}},
         }
     )
-    document = (
-        f"{DOCUMENT.replace('do:', 'use: {secrets: [TOKEN]}\ndo:')}  - a: {{set: {{long: '${{ $secrets.TOKEN | length }}'}}}}"
-    )
+    head = DOCUMENT.replace("do:", "use: {secrets: [TOKEN]}\ndo:")
+    document = head + "  - a: {set: {long: '${ $secrets.TOKEN | length }'}}"
     request = {
         "workflow_execution_id": "secret",
         "workflow_yaml": document,
