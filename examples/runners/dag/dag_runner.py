@@ -338,8 +338,8 @@ class Run:
 
     def pause(self, reason: str) -> None:
         """Start no further task; what is under way may end. The run *is* paused when nothing goes on any more."""
-        if self.ended:
-            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, f"the run has ended: {self.status}")
+        if self.ended or self._cancelling:
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, f"the run has ended, or is about to: {self.status}")
         if len(self.events) > MOST_EVENTS:
             raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "the run was paused too often")
         if not self.paused:
@@ -365,9 +365,13 @@ class Run:
         """Break off what is under way, paused or not; nothing happens to a run that is cancelled already."""
         if self.ended and self.status != "cancelled":
             raise Refused(grpc.StatusCode.FAILED_PRECONDITION, f"the run has ended: {self.status}")
-        if self.work is not None and not self.ended:
+        if self.work is not None and not self.ended and not self._cancelling:
             self.reason = reason
             self.work.cancel()
+
+    @property
+    def _cancelling(self) -> bool:
+        return self.work is not None and self.work.cancelling() > 0
 
     def tell(self, event_type: str, status: str, task: Task | None = None, **more: Any) -> None:
         """Add an event under the next number. There is none after the terminal one."""

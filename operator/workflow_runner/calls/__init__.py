@@ -159,7 +159,7 @@ class Calls:
             code = "call.no-stigmer"
             detail = (
                 f"{code}: no agent is asked: this runner was not told where Stigmer is. STIGMER_SERVICE_ENDPOINT and"
-                " STIGMER_SERVICE_API_KEY say so to `workflow-runner run`; launched pods never have the key"
+                " STIGMER_SERVICE_API_KEY say so to `workflow-runner run` and `serve`; launched pods never have the key"
             )
             raise WorkflowFault(Problem.standard(CONFIGURATION, detail))
         if self._agents is None:

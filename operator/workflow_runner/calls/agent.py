@@ -119,6 +119,10 @@ class _Failed(Struct, frozen=True):
     code: grpc.StatusCode
     details: str
 
+    def __repr__(self) -> str:
+        """Without what was said: it may quote what it was given."""
+        return "_Failed()"
+
 
 class _Asked(Struct):
     """One call. `execution_id` is known as soon as there is an execution; `begun` before that."""
@@ -129,12 +133,15 @@ class _Asked(Struct):
     output: str
     begun: bool = False
     execution_id: str = ""
-    ended: bool = False
 
     @property
     def remaining(self) -> float:
         """Seconds to the deadline, by the event loop's clock."""
         return max(self.deadline - asyncio.get_running_loop().time(), 0.0)
+
+    def __repr__(self) -> str:
+        """Without what the document says."""
+        return f"_Asked(begun={self.begun is True})"
 
 
 class _Pauses(Struct):

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from workflow_runner.cluster import Cluster
 from workflow_runner.controller import figures
+from workflow_runner.controller.endpoints import Endpoints
 from workflow_runner.controller.queue import KeyedQueue
 from workflow_runner.controller.reachability import Reachability
 from workflow_runner.controller.resync import Resync
@@ -36,6 +37,7 @@ class Parts(Struct, frozen=True):
     validator: Validator
     relay: Relay
     sink: SinkService
+    endpoints: Endpoints
     namespace: str
     """The operator's own, where shared runners are."""
 
@@ -66,6 +68,7 @@ def join(parts: Parts, metrics: Metrics, reachability: Reachability) -> None:
     metrics.queue(parts.queue.depth, lambda: parts.queue.busy, parts.queue.oldest)
     metrics.callbacks.outboxes(parts.relay.stands)
     metrics.streams(lambda: parts.sink.streams)
+    metrics.endpoints(parts.endpoints.well, lambda: len(parts.endpoints))
 
 
 def live_checks(queue: KeyedQueue) -> dict[str, Check]:

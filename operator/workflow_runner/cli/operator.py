@@ -137,7 +137,7 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
     resync = Resync(cluster, store, slots, queue, namespace, watched)
     watches = Watches(store, queue, watched)
     metrics, reachability = Metrics(), Reachability()
-    observing.join(observing.Parts(cluster, store, queue, validator, relay, sink, namespace), metrics, reachability)
+    observing.join(observing.Parts(cluster, store, queue, validator, relay, sink, endpoints, namespace), metrics, reachability)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

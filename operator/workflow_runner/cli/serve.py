@@ -145,7 +145,7 @@ async def _serve(settings: ServeSettings, parts: _Parts) -> None:
         documents = Documents()
         executions = LocalExecutions(
             documents,
-            Environment(eventing.bus, replace(_shared(host_options()), jq=jq), parts.addresses),
+            Environment(eventing.bus, replace(_shared(host_options(stigmer=settings.stigmer)), jq=jq), parts.addresses),
             store=parts.store,
             bounds=Bounds(live=settings.most_executions),
         )

@@ -160,6 +160,10 @@ class Endpoints:
             left = every
         return (None if known is None else known.health), max(0.05, left) * random.uniform(1.0, 1.2)  # noqa: S311 - jitter
 
+    def well(self) -> dict[str, bool]:
+        """Of each runner that was looked at, as `namespace/name`, whether it was well."""
+        return {f"{name[0]}/{name[1]}": item.health.reachable and item.health.serving for name, item in self._health.items()}
+
     def forget_runner(self, name: RunnerName) -> None:
         """The runner is gone."""
         self._health.pop(name, None)

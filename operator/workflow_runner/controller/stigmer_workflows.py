@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any
 
 import structlog
+from msgspec import Struct
 
 from workflow_runner.controller.runners import read_runner
 from workflow_runner.controller.stigmer import Destinations
@@ -30,7 +31,7 @@ from workflow_runner.stigmer.queries import Queries, QueryFailed, QueryRefused, 
 Json = dict[str, Any]
 
 AT_ONCE = 8
-"""So many runs are looked up at a time."""
+"""So many runs are looked up in one Stigmer at a time: one that hangs keeps its own waiting, and no others."""
 CONNECTIONS_KEPT = 16
 AGAIN_SECONDS = 30.0
 """How soon Stigmer is asked again for what it did not give."""
@@ -42,6 +43,13 @@ _RESERVED = re.compile(pods.RESERVED_ENV)
 log = structlog.get_logger(__name__)
 
 
+class _Connection(Struct):
+    queries: Queries
+    turn: asyncio.Semaphore
+    users: int = 0
+    """Those who wait for their turn among them."""
+
+
 class StigmerWorkflows:
     """What executions are made from in Stigmer. Close it when done."""
 
@@ -49,9 +57,7 @@ class StigmerWorkflows:
         self._destinations = destinations
         self._store = store
         self._operator_namespace = operator_namespace
-        self._connections: OrderedDict[Destination, Queries] = OrderedDict()
-        self._used: Counter[Destination] = Counter()
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._connections: OrderedDict[Destination, _Connection] = OrderedDict()
 
     async def find(self, resource: Json) -> Resolved | Missing:
         """What an execution that names something in Stigmer is made from. Raises ClusterError."""
@@ -60,7 +66,7 @@ class StigmerWorkflows:
             return destination
         wanted = wanted_of(resource)
         try:
-            async with self._turn, self._queries(destination) as queries:
+            async with self._queries(destination) as queries:
                 found = await queries.resolve(wanted)
             _check(found)
         except QueryFailed as error:
@@ -85,7 +91,7 @@ class StigmerWorkflows:
 
     async def close(self) -> None:
         """Close all connections."""
-        await asyncio.gather(*(queries.close() for queries in self._connections.values()))
+        await asyncio.gather(*(connection.queries.close() for connection in self._connections.values()))
         self._connections.clear()
 
     async def _destination(self, resource: Json) -> Destination | Missing:
@@ -111,20 +117,20 @@ class StigmerWorkflows:
 
     @contextlib.asynccontextmanager
     async def _queries(self, destination: Destination) -> AsyncIterator[Queries]:
-        """The connection to a destination; the one that nobody has used for the longest makes room."""
-        if destination not in self._connections:
-            self._connections[destination] = Queries(destination)
+        """The connection to a destination, when it is one's turn; the one that nobody has used for the longest makes room."""
+        connection = self._connections.get(destination)
+        if connection is None:
+            connection = self._connections[destination] = _Connection(Queries(destination), asyncio.Semaphore(AT_ONCE))
         self._connections.move_to_end(destination)
-        queries = self._connections[destination]
-        self._used[destination] += 1
+        connection.users += 1
         try:
-            yield queries
+            async with connection.turn:
+                yield connection.queries
         finally:
-            self._used[destination] -= 1
-            unused = [each for each in self._connections if not self._used[each]]
-            for each in unused[: max(0, len(self._connections) - CONNECTIONS_KEPT)]:
-                del self._used[each]
-                await self._connections.pop(each).close()
+            connection.users -= 1
+            unused = [where for where, each in self._connections.items() if not each.users]
+            for where in unused[: max(0, len(self._connections) - CONNECTIONS_KEPT)]:
+                await self._connections.pop(where).queries.close()
 
 
 def wanted_of(resource: Json) -> Wanted:

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct, field
 
-from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import Temporary, Unavailable, WorkflowRunnerError
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import ExecutionStatus, WorkflowProgressEvent
 
@@ -83,7 +82,8 @@ class StartRequest(Struct, frozen=True):
 
     execution_id: str
     document: str
-    input: Json = None
+    input: Any = None
+    """JSON; msgspec, which reads it back from a file, does not know that type."""
     environment: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, str] = field(default_factory=dict)

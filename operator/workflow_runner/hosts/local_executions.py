@@ -14,6 +14,7 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -132,22 +133,20 @@ class LocalExecutions:
         return counts
 
     async def go_on(self) -> int:
-        """Go on with what an earlier process accepted; how many executions had not ended."""
+        """Know what an earlier process accepted, and begin to go on with it; how many executions had not ended."""
         if self._store is None:
             return 0
-        live: list[Stored] = []
+        places, count = asyncio.Semaphore(BEGUN_AT_ONCE), 0
         for stored in await asyncio.to_thread(lambda: list(self._store.all() if self._store else ())):
-            if stored.ended is None:
-                live.append(stored)
-            else:
+            if stored.ended is not None:
                 self._back(stored, stored.ended)
-        places = asyncio.Semaphore(BEGUN_AT_ONCE)
-
-        async def begin(stored: Stored) -> bool:
-            async with places:
-                return await self._begin_again(stored.accepted)
-
-        return sum(await asyncio.gather(*(begin(stored) for stored in live)))
+                continue
+            execution_id = stored.accepted.request.execution_id
+            task = asyncio.create_task(self._begin_again(stored.accepted, places), name=f"go on with {execution_id}")
+            self._starting[execution_id] = (stored.accepted.digest, task)
+            task.add_done_callback(partial(self._accepted, execution_id))
+            count += 1
+        return count
 
     async def start(self, request: StartRequest, caller: Caller) -> Started:
         """See Executions.start."""
@@ -173,7 +172,7 @@ class LocalExecutions:
         # Once begun, it is finished: a caller that goes away must not leave an execution that is half accepted.
         task = asyncio.create_task(self._accept(request, digest), name=f"accept {request.execution_id}")
         self._starting[request.execution_id] = (digest, task)
-        task.add_done_callback(lambda done: self._accepted(request.execution_id, done))
+        task.add_done_callback(partial(self._accepted, request.execution_id))
         await asyncio.shield(task)
         return Started(request.execution_id)
 
@@ -382,24 +381,28 @@ class LocalExecutions:
         self.tracked(execution)
         self._note_end(execution)
 
-    async def _begin_again(self, accepted: Accepted) -> bool:
-        """One that had not ended; whether it goes on."""
+    async def _begin_again(self, accepted: Accepted, places: asyncio.Semaphore) -> None:
+        """One that had not ended."""
         assert self._store is not None  # noqa: S101 - it was read from there
-        accepted.begun += 1
-        snapshots = self._store.snapshots(accepted)
-        try:
-            await asyncio.to_thread(self._store.write, accepted)
-            workflow = await self._documents.read(accepted.request.document)
-            snapshot = await asyncio.to_thread(snapshots.read)
-        except WorkflowRunnerError as error:
-            self._store.leave_alone(accepted.request.execution_id)
-            log.error(
-                "an execution cannot be gone on with; it is left alone",
-                extra={"execution": accepted.request.execution_id, "code": error.code, "error": str(error)},
-            )
-            return False
-        self._begin(accepted, workflow, snapshots, snapshot)
-        return True
+        async with places:
+            if self._stopping:
+                raise _stopping()
+            accepted.begun += 1
+            snapshots = self._store.snapshots(accepted)
+            try:
+                await asyncio.to_thread(self._store.write, accepted)
+                workflow = await self._documents.read(accepted.request.document)
+                snapshot = await asyncio.to_thread(snapshots.read)
+            except WorkflowRunnerError as error:
+                execution_id = accepted.request.execution_id
+                self._store.leave_alone(execution_id)
+                log.error(
+                    "an execution cannot be gone on with; it is left alone",
+                    extra={"execution": execution_id, "code": error.code, "error": str(error)},
+                )
+                self._check_intact(execution_id)  # raises
+                return
+            self._begin(accepted, workflow, snapshots, snapshot)
 
     async def _write(self, execution: LocalExecution) -> None:
         """What is wanted of it now; a caller that has an answer can rely on it."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from workflow_runner.dsl.model import Task
 from workflow_runner.dsl.templates import Json
 
@@ -11,7 +9,7 @@ AGENT, APPROVAL = "agent", "approval"
 TOLD_APART = frozenset({"call", "listen"})
 """The kinds of which some are told apart; of all others the kind is what they are."""
 
-_APPROVAL = re.compile(r"(?i)(^|[^a-z])approv(al|als|e|ed)([^a-z]|$)")
+_APPROVAL = frozenset({"approval", "approvals", "approve", "approved"})
 
 
 def role_of(task: Task) -> str:
@@ -31,5 +29,9 @@ def _awaits_approval(listen: Json) -> bool:
         return False
     filters = [to.get("one"), *(item for mode in ("any", "all") if isinstance(items := to.get(mode), list) for item in items)]
     wanted = [item.get("with") for item in filters if isinstance(item, dict)]
-    words = [item.get(name) for item in wanted if isinstance(item, dict) for name in ("type", "id")]
-    return any(isinstance(word, str) and _APPROVAL.search(word) is not None for word in words)
+    names = [item.get(name) for item in wanted if isinstance(item, dict) for name in ("type", "id")]
+    return any(isinstance(name, str) and not _APPROVAL.isdisjoint(_words(name)) for name in names)
+
+
+def _words(text: str) -> list[str]:
+    return "".join(character if character.isalpha() else " " for character in text.lower()).split()

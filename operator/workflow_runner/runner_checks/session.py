@@ -53,7 +53,8 @@ MOST_ASKED = 40
 """Calls of one check that its report tells."""
 MOST_PAGES = 200
 _POLL_SECONDS = 0.05
-_BUSY_TRIES = 5
+_BUSY_SECONDS = (0.25, 0.5, 1.0, 2.0)
+"""Between the times that a runner without room is asked."""
 
 
 class Unmet(Exception):
@@ -152,11 +153,12 @@ class Session:
 
     async def start(self, request: WorkflowExecuteInput, method: Method = EXECUTE_ASYNC) -> Answer:
         """Starts a run; a runner that is busy is asked again a few times."""
-        for number in range(_BUSY_TRIES):
-            answer = await self.ask(method, request)
-            if answer.code is not grpc.StatusCode.RESOURCE_EXHAUSTED or number == _BUSY_TRIES - 1:
+        answer = await self.ask(method, request)
+        for pause in _BUSY_SECONDS:
+            if answer.code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                 break
-            await asyncio.sleep(2.0**number / 4)
+            await asyncio.sleep(pause)
+            answer = await self.ask(method, request)
         if answer.ok:
             self._open[answer.value.workflow_execution_id] = None
         return answer
@@ -201,9 +203,15 @@ class Session:
         seconds: float | None = None,
         enough: Callable[[Any], bool] = lambda event: False,
     ) -> Streamed:
-        """Execute, to the end, until there is enough, or until the deadline passes."""
+        """Execute, to the end, until there is enough, or until the deadline passes; a runner that is busy is asked again."""
         self.need(EXECUTE)
-        return await self.caller.listen(self.named(EXECUTE), request, seconds=seconds or self.settle, enough=enough)
+        method, seconds = self.named(EXECUTE), seconds or self.settle
+        for pause in _BUSY_SECONDS:
+            heard = await self.caller.listen(method, request, seconds=seconds, enough=enough)
+            if heard.events or heard.answer.code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                return heard
+            await asyncio.sleep(pause)
+        return await self.caller.listen(method, request, seconds=seconds, enough=enough)
 
     # judging
 

@@ -307,6 +307,18 @@ class Metrics(Shown):
             "sink_streams", "Open streams of pods, by method.", ("method",), lambda: {(key,): n for key, n in read().items()}
         )
 
+    def endpoints(self, ready: Callable[[], Mapping[str, bool]], followed: Callable[[], int]) -> None:
+        """`ready` says of each runner at an endpoint whether it was well when it was last looked at, `followed` counts runs."""
+        self.now.add(
+            "runner_endpoint_up",
+            "1 while a runner's endpoint answers and serves, 0 while it does not.",
+            ("runner",),
+            lambda: {(self._runner_names(name),): float(well) for name, well in ready().items()},
+        )
+        self.now.add(
+            "endpoint_runs", "Runs that are followed at their runners' endpoints.", (), lambda: {(): float(followed())}
+        )
+
 
 async def serve_metrics(port: int, metrics: Shown) -> web.AppRunner:
     """Starts the endpoint on every address; `await runner.cleanup()` ends it. Raises InvalidInput when the port is taken."""

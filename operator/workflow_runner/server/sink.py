@@ -49,7 +49,6 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 SecretsOf = Callable[[str], Awaitable[dict[str, str]]]
 """By an execution's uid. Raises Unavailable or ClusterError, which pass, or another error, which does not."""
-SECRETS_AT_ONCE = 32
 
 
 class LiveRuns(Protocol):
@@ -75,7 +74,6 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
         """`secrets` gives the secret values of an execution's environment in Stigmer; without it there are none."""
         self._runs = runs
         self._secrets = secrets
-        self._reading = asyncio.Semaphore(SECRETS_AT_ONCE)
         self.events = events or EventHub()
         """Hands CloudEvents to the pods that listen."""
         self._identities = identities
@@ -181,8 +179,7 @@ class SinkService(sink_pb2_grpc.SinkServiceServicer):
         try:
             if self._secrets is None or await self._known(caller, context) is None:
                 raise InvalidInput("the run has ended, or has no secrets", code="sink.no-secrets")
-            async with self._reading:
-                return sink_pb2.SecretsResponse(values=await self._secrets(caller.execution_uid))
+            return sink_pb2.SecretsResponse(values=await self._secrets(caller.execution_uid))
         except (ClusterError, Unavailable) as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, f"{error.code}: {error}")
         except WorkflowRunnerError as error:

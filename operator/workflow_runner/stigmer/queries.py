@@ -11,7 +11,8 @@ The environment of a run is merged in this order, later ones over earlier ones:
     3. the execution's runtime_env
 
 A name that one of them marks as secret is a secret, whoever gives its value. Secrets are kept as such (`SecretStr`) and are
-concealed in logs from the moment when they are read. Errors and logs never hold the key, nor a value.
+concealed in logs from the moment when they are read (as passing ones: there may be many, and they must not crowd out a
+key). Errors and logs never hold the key, nor a value.
 """
 
 from __future__ import annotations
@@ -263,14 +264,14 @@ def merged(layers: Iterable[Mapping[str, Value]]) -> Values:
         raise QueryRefused(message, code="stigmer.environment-too-large")
     secrets = {name: SecretStr(value) for name, value in values.items() if name in secret}
     for value in secrets.values():
-        telemetry.conceal(value.get_secret_value())
+        telemetry.conceal(value.get_secret_value(), passing=True)
     return Values({name: value for name, value in values.items() if name not in secret}, secrets)
 
 
 def _conceal(values: Mapping[str, Value]) -> None:
     for entry in values.values():
         if entry.is_secret:
-            telemetry.conceal(entry.value)
+            telemetry.conceal(entry.value, passing=True)
 
 
 def _either(which: str | ApiResourceReference, id_: type[Message]) -> tuple[Message, str]:

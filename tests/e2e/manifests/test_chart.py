@@ -302,3 +302,21 @@ def test_every_value_is_in_the_schema() -> None:
                 compare(value, known[key], f"{place}.{key}")
 
     compare(yaml.safe_load((CHART / "values.yaml").read_text()), json.loads((CHART / "values.schema.json").read_text()), "")
+
+
+def test_secrets_of_a_runners_endpoint_can_be_read_and_no_others() -> None:
+    tls = {"caSecretRef": {"name": "authority", "key": "ca.crt"}, "clientCertificateSecretRef": {"name": "own"}}
+    runner = {
+        "type": "temporal",
+        "endpoint": "grpcs://runner:9090",
+        "apiKeySecretRef": {"name": "key", "key": "token"},
+        "tls": tls,
+    }
+    roles = of(rendered({"runners": {"default": None, "elsewhere": runner}}), "Role")
+    read = [
+        rule["resourceNames"]
+        for role in roles
+        for rule in role["rules"]
+        if "secrets" in rule["resources"] and "get" in rule["verbs"] and "key-" in role["metadata"]["name"]
+    ]
+    assert sorted(read) == [["authority"], ["key"], ["own"]]

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import grpc.aio
 from examples.runners.dag import dag_runner
-from examples.runners.dag.dag_runner import Event, ExecutionService, QueryController, Run, Runs
+from examples.runners.dag.dag_runner import Event, ExecutionService, QueryController, Refused, Run, Runs
 from google.protobuf import empty_pb2
 from tests.integration.conformance_command.runners import KEY, Context
 
@@ -45,6 +45,20 @@ class PointsElsewhere(ExecutionService):
 def looks_at_time_limits(runs: Runs) -> grpc.aio.Server:
     """Refuses what may take too long, and says what to do."""
     return dag_runner.server_for(PointsElsewhere(runs), QueryController(runs))
+
+
+class OneAtATime(Runs):
+    def start(self, request: io_pb2.WorkflowExecuteInput) -> tuple[Run, bool]:
+        if request.workflow_execution_id not in self._runs and any(not run.ended for run in self._runs.values()):
+            dag_runner.read_dag(request.workflow_yaml)
+            raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "another run is under way; try again")
+        return super().start(request)
+
+
+def has_little_room(_: Runs) -> grpc.aio.Server:
+    """Takes one run at a time."""
+    runs = OneAtATime()
+    return dag_runner.server_for(ExecutionService(runs), QueryController(runs))
 
 
 def asks_for_a_token(runs: Runs) -> grpc.aio.Server:

@@ -8,6 +8,7 @@ from examples.runners.dag.dag_runner import QueryController
 from tests.integration.conformance_command.right_runners import (
     asks_for_a_token,
     faces,
+    has_little_room,
     looks_at_time_limits,
     only_what_it_must,
     reporting,
@@ -66,6 +67,12 @@ async def test_a_runner_that_has_only_what_it_must_passes() -> None:
     assert {name for name, requirement in REQUIREMENTS.items() if requirement.must} <= set(passed)
     assert not {name for name in passed if name.startswith(("PAUSE", "QUERY", "FACE"))}
     assert results["PAUSE-1"].came == "UNIMPLEMENTED: PauseExecution"
+
+
+async def test_a_runner_that_has_room_for_one_run_at_a_time_passes() -> None:
+    async with served(has_little_room) as address:
+        results = await check(address)
+    assert told(results, "fail") == []
 
 
 async def test_a_time_limit_that_is_looked_at_passes_and_one_that_is_not_is_not_offered() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 from tests.unit.controller.test_reconciler import OneExecution
@@ -192,11 +192,12 @@ class Operator:
 
 
 @contextlib.asynccontextmanager
-async def operator(text: str, address: str, *, runner: Json | None = None, secret: str = "", **spec: Any) -> Any:
-    """An operator that has one execution, for a runner at this address; with `secret` there is a Secret `key`."""
+async def operator(
+    text: str, address: str, *, runner: Json | None = None, config_maps: dict[str, dict[str, str]] | None = None, **spec: Any
+) -> AsyncIterator[Operator]:
+    """An operator that has one execution, for a runner at this address, and these ConfigMaps."""
     made = Operator(text, f"grpc://{address}", runner=runner, **spec)
-    if secret:
-        made.server.secrets["key"] = {"token": secret.encode()}
+    made.server.config_maps |= config_maps or {}
     await made.start()
     try:
         yield made

@@ -11,6 +11,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2
+
 STREAMS = {"Subscribe", "ServerReflectionInfo", "Execute", "Watch"}
 """Methods whose answer is a stream."""
 
@@ -22,6 +24,8 @@ class Proxy(grpc.GenericRpcHandler):
     def __init__(self, address: str) -> None:
         self.answers: dict[str, grpc.StatusCode] = {}
         self.hangs: set[str] = set()
+        self.without_output = False
+        """Leaves outputs out of events."""
         self.calls: Counter[str] = Counter()
         self._channel = grpc.aio.insecure_channel(address)
         self._server = grpc.aio.server()
@@ -57,7 +61,7 @@ class Proxy(grpc.GenericRpcHandler):
             call = forward(request, metadata=_passed(context))
             try:
                 async for message in call:
-                    yield message
+                    yield _without_output(message) if self.without_output else message
             except grpc.aio.AioRpcError as error:
                 await context.abort(error.code(), error.details() or "")
             finally:
@@ -79,6 +83,12 @@ class Proxy(grpc.GenericRpcHandler):
     async def stop(self) -> None:
         await self._server.stop(None)
         await self._channel.close()
+
+
+def _without_output(message: bytes) -> bytes:
+    event = io_pb2.WorkflowProgressEvent.FromString(message)
+    event.ClearField("output")
+    return event.SerializeToString()
 
 
 def _passed(context: Any) -> tuple[tuple[str, str], ...]:

@@ -135,6 +135,29 @@ async def test_a_call_that_gave_no_answer_starts_the_run_once(served: Served) ->
     assert len([line for line in served.lines("workflow started") if line["execution"] == UID]) == 1
 
 
+async def test_a_run_that_is_there_with_other_content_is_followed(served: Served) -> None:
+    """A variable's ConfigMap has changed since it was handed over; nobody else makes ids of our executions."""
+    env = [{"name": "PLACE", "valueFrom": {"configMapKeyRef": {"name": "site", "key": "place"}}}]
+    text = "use: {secrets: [PLACE]}\ndo: [{nap: {wait: PT1S}}, {step: {set: {said: '${ $secrets.PLACE }'}}}]"
+    async with (
+        proxy(served.address, Subscribe=grpc.StatusCode.UNAVAILABLE) as before,
+        operator(text, before.address, env=env, config_maps={"site": {"place": "here"}}) as made,
+    ):
+        await until(lambda: before.calls["Subscribe"] > 1, 30)
+        await made.stop()
+        made.server.config_maps["site"] = {"place": "there"}
+        await made.start()
+        await until(lambda: before.calls["ExecuteAsync"] > 1, 30)
+        before.answers.clear()
+        assert (await made.reaches("Completed"))["output"] == {"said": "here"}
+
+
+async def test_an_output_that_only_the_state_has_comes_home(served: Served) -> None:
+    async with proxy(served.address) as before, operator(HELLO, before.address, input={"name": "Ada"}) as made:
+        before.without_output = True
+        assert (await made.reaches("Completed"))["output"] == {"message": "Ada"}
+
+
 async def test_a_cancel_that_a_runner_does_not_have_ends_after_the_grace_period(served: Served) -> None:
     async with (
         proxy(served.address, CancelExecution=UNIMPLEMENTED, cancelExecution=UNIMPLEMENTED) as before,

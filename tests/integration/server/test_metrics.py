@@ -19,8 +19,10 @@ from tests.until import until
 
 from workflow_runner.cli.observing import Parts, join
 from workflow_runner.cluster import Busy, Cluster, NotFound
+from workflow_runner.controller.endpoints import Endpoints
 from workflow_runner.controller.queue import KeyedQueue
 from workflow_runner.controller.reachability import Reachability
+from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.sources import Source
 from workflow_runner.controller.store import Store
 from workflow_runner.controller.validation import Validator
@@ -56,7 +58,10 @@ class Operator:
         self.store, self.queue, self.validator = Store(), KeyedQueue(), Validator()
         self.relay = Relay(changed=lambda key: None)
         self.cluster, self.sink = cluster, sink
-        parts = Parts(cluster, self.store, self.queue, self.validator, self.relay, sink.service, "operator")
+        self.endpoints = Endpoints(
+            cluster, Runs(self.relay, self.queue.add, self.store.has_ended), changed=self.queue.add, looked=lambda runner: None
+        )
+        parts = Parts(cluster, self.store, self.queue, self.validator, self.relay, sink.service, self.endpoints, "operator")
         join(parts, self.metrics, self.reachability)
 
     def value(self, name: str, **labels: str) -> float | None:
@@ -67,6 +72,7 @@ class Operator:
 async def operator(cluster: Cluster, sink: Sink) -> AsyncIterator[Operator]:
     operator = Operator(cluster, sink)
     yield operator
+    await operator.endpoints.close()
     await asyncio.to_thread(operator.validator.close)
 
 
@@ -207,3 +213,11 @@ async def test_the_table_of_metrics_is_complete(operator: Operator) -> None:
         re.sub(r"(_total|\{.*)$", "", name) for name in re.findall(r"^\| `(workflow_runner_\w+)", table, re.MULTILINE)
     }
     assert documented == {name for name in registered if name.startswith(PREFIX)}
+
+
+def test_runners_at_endpoints_are_up_or_not() -> None:
+    metrics = Metrics()
+    well = {"ns/one": True, "ns/two": False}
+    metrics.endpoints(lambda: well, lambda: 3)
+    assert [value(metrics, "runner_endpoint_up", runner=name) for name in well] == [1, 0]
+    assert value(metrics, "endpoint_runs") == 3

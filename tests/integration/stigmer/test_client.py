@@ -13,9 +13,11 @@ from tests.integration.stigmer.conftest import KEY, QUICK, event, plain
 from tests.servers.stigmer import Behaviour, StigmerServer
 
 from workflow_runner.errors import Temporary
+from workflow_runner.proto.ai.stigmer.agentic.workflowexecution.v1.api_pb2 import WorkflowExecutionStatus
 from workflow_runner.server.tls import new_authority, serving_certificate
 from workflow_runner.stigmer.client import (
     LARGEST_EVENT_BYTES,
+    Api,
     CallbackClient,
     DeliveryFailed,
     DeliveryRefused,
@@ -148,6 +150,21 @@ async def test_an_event_that_no_server_takes_is_not_sent(client: CallbackClient,
     assert stigmer.calls == []
 
 
+async def test_a_state_arrives_whole_under_the_id_of_its_event_and_names_it_when_it_is_refused(stigmer: StigmerServer) -> None:
+    client = CallbackClient(plain(stigmer, api="status"), deadline_seconds=5, backoff=QUICK)
+    state = WorkflowExecutionStatus(error="it broke", temporal_workflow_id="w")
+    await client.report(event(7), state)
+    assert stigmer.states == [("run-1", state)]
+    stigmer.behaviour = Behaviour("refuse")
+    with pytest.raises(DeliveryRefused, match=r"the state as of event 7 \(task_completed\) for .* was refused"):
+        await client.report(event(7), state)
+    state.error = "x" * LARGEST_EVENT_BYTES
+    with pytest.raises(DeliveryRefused) as refusal:
+        await client.report(event(8), state)
+    assert refusal.value.code == "stigmer.event-too-large"
+    await client.close()
+
+
 async def test_without_a_key_no_authorization_is_sent(stigmer: StigmerServer) -> None:
     client = CallbackClient(plain(stigmer, key=""), backoff=QUICK)
     with pytest.raises(DestinationRefused, match="bad credentials: None"):
@@ -229,16 +246,17 @@ def everything_logged() -> Iterator[list[str]]:
     ],
     ids=lambda behaviour: f"{behaviour.mode}-{behaviour.code}",
 )
+@pytest.mark.parametrize("api", ["progress", "status"])
 async def test_the_key_is_in_no_error_and_no_log_even_if_the_server_quotes_it(
-    stigmer: StigmerServer, behaviour: Behaviour, everything_logged: list[str]
+    stigmer: StigmerServer, behaviour: Behaviour, everything_logged: list[str], api: Api
 ) -> None:
     stigmer.behaviour = behaviour
     if behaviour.mode == "down":
         await stigmer.down()
-    destination = plain(stigmer)
+    destination = plain(stigmer, api=api)
     client = CallbackClient(destination, deadline_seconds=0.3, backoff=QUICK)
     with pytest.raises((DeliveryFailed, DeliveryRefused)) as caught:
-        await client.report(event(1))
+        await client.report(event(1), WorkflowExecutionStatus(error="it broke"))
     logging.getLogger("test").error("it failed", exc_info=caught.value)
     seen = [*everything_logged, repr(destination), str(destination), repr(client)]
     error: BaseException | None = caught.value

@@ -20,7 +20,7 @@ from tests.unit.controller.test_reconciler import OneExecution, Operator, resour
 
 from workflow_runner.cluster import NotFound
 from workflow_runner.controller.sources import Source
-from workflow_runner.controller.stigmer_workflows import CONNECTIONS_KEPT, StigmerWorkflows
+from workflow_runner.controller.stigmer_workflows import AT_ONCE, CONNECTIONS_KEPT, StigmerWorkflows
 from workflow_runner.controller.validation import Validator, inspect
 from workflow_runner.errors import InvalidInput, Unavailable
 from workflow_runner.launchers.payload import unpack
@@ -321,3 +321,21 @@ async def test_connections_are_shared_bounded_and_not_taken_from_whoever_reads(s
     async with run.workflows._queries(plain(shop)) as one, run.workflows._queries(plain(shop)) as other:
         assert one is other
     await run.close()
+
+
+async def test_a_stigmer_that_hangs_keeps_nobody_else_waiting(shop: StigmerServer) -> None:
+    runs = [Run(shop, {"workflowId": "wf-1"}) for _ in range(AT_ONCE + 4)]
+    workflows = runs[0].workflows
+    async with StigmerServer(api_key=KEY, resources=shop.resources) as other:
+        shop.behaviour = Behaviour("hang")
+        hanging = [asyncio.create_task(workflows.find(run.wanted)) for run in runs]
+        await shop.until(lambda: len(shop.queries) == AT_ONCE)
+        runs[0].runner["stigmer"]["endpoint"] = other.listen
+        runs[0].says()
+        assert isinstance(await workflows.find(runs[0].wanted), Resolved)
+        assert len(shop.queries) == AT_ONCE
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+    for run in runs:
+        await run.close()

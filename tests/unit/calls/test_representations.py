@@ -15,6 +15,7 @@ from yarl import URL
 import workflow_runner.calls
 import workflow_runner.hosts
 from workflow_runner import settings
+from workflow_runner.calls.agent_service import AgentService
 from workflow_runner.calls.grpc import _Asked, _Target
 from workflow_runner.calls.messages import Request
 from workflow_runner.cli import eventing
@@ -41,6 +42,8 @@ SHOW_ALL = {
     "Kept",
     "Offer",
     "_Listener",
+    "_Method",
+    "_Pauses",
     "_Stream",
     "_Refused",
     "OperatorSettings",
@@ -59,6 +62,7 @@ EXAMPLES: dict[type, Any] = {
     _Asked: _Asked({"x": SECRET}, _Target("127.0.0.1", 1, False), "", {"x": SECRET}, {"x": SECRET}, 0.0, SECRET),
     Authentication: Authentication(scheme="basic", members={"x": SECRET}, pointer="", position=None),  # type: ignore[arg-type,dict-item]
     eventing.EventOptions: eventing.EventOptions(None, SECRET, SECRET, SECRET),  # type: ignore[arg-type]
+    AgentService: AgentService("127.0.0.1:1", SECRET, ca_pem=SECRET.encode()),
     settings.HostSettings: settings.HostSettings(default_catalog=SECRET),
 }
 
