@@ -34,7 +34,10 @@ def conformance(
     profile: Annotated[
         Path | None, Parameter(help="Documents for runs, for a runner of another language; see docs/runner-conformance.md.")
     ] = None,
-    only: Annotated[list[str] | None, Parameter(help="Only these checks: CANCEL-2, or all of CANCEL. May be repeated.")] = None,
+    only: Annotated[
+        tuple[str, ...],
+        Parameter(help="Only this check, such as CANCEL-2, or all of CANCEL. May be repeated.", negative="", show_default=False),
+    ] = (),
     token: Annotated[str | None, Parameter(help="@FILE with the bearer token that the runner wants.")] = None,
     tls: Annotated[bool, Parameter(help="TLS, as with grpcs://.", negative=())] = False,
     ca: Annotated[
@@ -66,7 +69,7 @@ def conformance(
     from workflow_runner.runner_checks.suite import Limits, select
 
     try:
-        chosen = select(only or [])
+        chosen = select(only)
     except ValueError as error:
         message = f"--only: there is no check {error.args[0]!r}"
         raise InvalidInput(message, code="input.unknown-check", hint="docs/runner-conformance.md lists them") from error

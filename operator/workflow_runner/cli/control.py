@@ -21,7 +21,7 @@ from workflow_runner.controller.store import Store
 from workflow_runner.errors import InvalidInput
 from workflow_runner.hosts.documents import Documents
 from workflow_runner.server.authentication import Authenticate, ClusterTokens, StaticKeys, either
-from workflow_runner.server.calls import CallInterceptor
+from workflow_runner.server.calls import Called, CallInterceptor
 from workflow_runner.server.executions import execution_services
 from workflow_runner.server.grpc_server import Certificates, GrpcServer
 from workflow_runner.server.runners import runner_services
@@ -46,8 +46,10 @@ async def control_services(
     *,
     namespace: str,
     credentials: grpc.ServerCredentials,
+    called: Called,
 ) -> AsyncIterator[GrpcServer | None]:
-    """The services at work, where they are switched on; with `credentials` unless the settings name a certificate."""
+    """The services at work, where they are switched on; with `credentials` unless the settings name a certificate; `called`
+    is told of every call."""
     if settings is None:
         yield None
         return
@@ -62,9 +64,11 @@ async def control_services(
     certificates = None
     if settings.certificate is not None and settings.certificate_key is not None:
         certificates = Certificates(settings.certificate, settings.certificate_key, settings.client_ca)
+    interceptor = CallInterceptor(_authentication(settings, cluster))
+    interceptor.called = called
     server = GrpcServer(
         services,
-        CallInterceptor(_authentication(settings, cluster)),
+        interceptor,
         credentials=credentials if certificates is None else certificates.credentials(),
     )
     _join(store, runs, logs)

@@ -158,7 +158,15 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         await asyncio.gather(_know(resync, store, sink), validator.warm())
         if settings.default_runner is not None:
             await apply_default_runner(cluster, namespace, settings.default_runner)
-        control = control_services(settings.control, cluster, store, runs, namespace=namespace, credentials=credentials)
+        control = control_services(
+            settings.control,
+            cluster,
+            store,
+            runs,
+            namespace=namespace,
+            credentials=credentials,
+            called=metrics.calls.called,
+        )
         await stack.enter_async_context(control)
         log.info("operator started", namespace=namespace, watched=list(watched) or "all", sink=endpoint, image=settings.image)
         parts = {

@@ -223,8 +223,10 @@ class EndpointRun:
     # Listening
 
     async def _listen(self, client: EndpointClient) -> None:
+        if self.remote.reason:
+            await self._still_goes_on(client)  # a run that waits says nothing for long: whoever looks shall know that all is well
         live = self._live()
-        if live is None:
+        if live is None or self._over:
             return
         reading = asyncio.create_task(self._read(client, live.source_sequence), name=f"read {self._id}")
         try:
@@ -293,9 +295,10 @@ class EndpointRun:
         """Page after page of what happened meanwhile."""
         while "GetEvents" not in client.missing and (live := self._live()) is not None:
             page = await client.events(self._id, live.source_sequence)
+            before = live.source_sequence
             for event in page.events:
                 self._take(event)
-            if not page.more or not page.events:
+            if not page.more or live.source_sequence == before:
                 return
 
     async def _ask_again_and_again(self) -> None:

@@ -141,9 +141,9 @@ def relaunch(o: Observed, status: Json, *, lost: End | None = None) -> Plan:
 
 def follow_endpoint(o: Observed) -> FollowEndpoint | None:
     """What has a run followed that is, or may be, at its endpoint, after an operator's restart; None while its document is
-    being read again. What has not told anything yet may never have arrived there."""
+    being read again. What has not told anything yet may never have arrived there; to be cancelled it need not."""
     live = _live(o)
-    if live.source_sequence == 0 and o.checked is None:
+    if live.source_sequence == 0 and o.checked is None and desired_of(o).state != "Cancel":
         return None
     accepted = o.checked if isinstance(o.checked, Accepted) and o.checked.digest == o.status.get("specDigest") else None
     run = None if accepted is None or live.source_sequence else _run(o, accepted, o.status.get("launches") or 1, o.snapshot)

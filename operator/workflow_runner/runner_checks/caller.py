@@ -26,6 +26,7 @@ LARGEST_ANSWER = 4 * 1024 * 1024
 MOST_EVENTS = 20_000
 """Of one stream."""
 LARGEST_STREAM = 32 * 1024 * 1024
+LARGEST_TOLD = 64 * 1024
 MOST_SAID = 300
 MOST_TOLD = 30
 _OPTIONS: list[tuple[str, int]] = [
@@ -106,7 +107,10 @@ def _told(message: Message) -> str:
 
 
 def as_text(message: Message) -> str:
-    """A message as JSON, or, where JSON cannot say it (no number, no kind of value), in the text format."""
+    """A message as JSON, or, where JSON cannot say it (no number, no kind of value), in the text format; a large one by
+    its size."""
+    if (size := message.ByteSize()) > LARGEST_TOLD:
+        return f"a message of {size} bytes"
     try:
         return json_format.MessageToJson(message, indent=None, ensure_ascii=False)
     except (json_format.Error, ValueError, TypeError, RecursionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workflow_runner.runner_checks.caller import short
 from workflow_runner.runner_checks.interface import EXECUTE_ASYNC, GET_EVENTS, SUBSCRIBE, TERMINAL
 from workflow_runner.runner_checks.receiver import Receiver
 from workflow_runner.runner_checks.session import OK, NotOffered, Session, Unmet
@@ -32,7 +33,7 @@ async def _reported(session: Session, *, refuse: int = 0) -> str:
 
 def _said(receiver: Receiver, run: str) -> str:
     told = ", ".join(f"{number} {kind}" for number, kind in sorted(receiver.told(run).items()))
-    return f"reports of [{told}], and {len(receiver.refused[run])} others that were refused"
+    return f"reports of [{short(told)}], and {len(receiver.refused[run])} others that were refused"
 
 
 async def _comes_to_its_end(session: Session) -> None:

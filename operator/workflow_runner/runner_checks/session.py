@@ -30,7 +30,7 @@ from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import (
     GetExecutionStatusRequest,
     SubscribeRequest,
 )
-from workflow_runner.runner_checks.caller import Answer, Caller, Streamed
+from workflow_runner.runner_checks.caller import LARGEST_STREAM, Answer, Caller, Streamed
 from workflow_runner.runner_checks.interface import (
     CANCEL,
     EXECUTE,
@@ -274,13 +274,17 @@ class Session:
             self.expect(heard.answer, OK)
             return heard.events
         events: list[Any] = []
+        size = 0
         for _ in range(MOST_PAGES):
             answer = await self.get_events(run, events[-1].sequence_number if events else 0)
             self.expect(answer, OK)
             events.extend(answer.value.events)
+            size += answer.value.ByteSize()
             if not answer.value.more or not answer.value.events:
                 return events
-        raise Unmet(f"an end within {MOST_PAGES} pages", f"{len(events)} events, and more")
+            if size > LARGEST_STREAM:
+                break
+        raise Unmet(f"an end within {MOST_PAGES} pages and {LARGEST_STREAM} bytes", f"{len(events)} events, and more")
 
     @contextlib.asynccontextmanager
     async def following(

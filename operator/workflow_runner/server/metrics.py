@@ -213,6 +213,7 @@ class Metrics(Shown):
     def __init__(self) -> None:
         super().__init__()
         self._runner_names, self._resource_names = Names(), Names()
+        self.calls = GrpcCalls(self)
         self.callbacks = Callbacks(self)
         self._duration = self.histogram(
             "execution_duration_seconds", "From a run's start to its end.", ("phase", "runner"), _RUN_BUCKETS

@@ -21,7 +21,9 @@ from workflow_runner.runner_checks.suite import Limits, Result
 Context = grpc.aio.ServicerContext[Any, Any]
 KEY = "the-key-of-the-tests"
 DAG = Path(__file__).parents[3] / "examples" / "runners" / "dag"
+PATIENT = Limits(answer=20.0, settle=30.0, total=280.0)
 QUICK = Limits(answer=2.0, settle=2.5, total=120.0)
+"""For runners that never do what is waited for."""
 
 
 def dag_profile() -> Profile:
@@ -50,7 +52,7 @@ async def check(
     *,
     only: Sequence[str] = (),
     token: str = "",
-    limits: Limits = QUICK,
+    limits: Limits = PATIENT,
     receiver: Receiver | None = None,
     **changes: profile.Document | None,
 ) -> dict[str, Result]:

@@ -18,7 +18,7 @@ from workflow_runner.runner_checks.interface import EXECUTION, QUERY
 from workflow_runner.runner_checks.requirements import REQUIREMENTS
 from workflow_runner.runner_checks.suite import Limits
 
-IMPATIENT = Limits(answer=0.3, settle=0.5, total=60.0)
+IMPATIENT = Limits(answer=0.2, settle=0.25, total=60.0)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -139,7 +139,7 @@ async def _speak_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 @pytest.mark.parametrize("talk", [_close, _speak_http], ids=["closes", "another protocol"])
 async def test_where_nobody_speaks_grpc_nothing_is_checked(talk: Any) -> None:
     async with listener(talk) as address:
-        with pytest.raises(Unavailable, match=r"nobody answers gRPC there within 0\.3 seconds: "):
+        with pytest.raises(Unavailable, match=r"nobody answers gRPC there within 0\.2 seconds: "):
             await check(address, limits=IMPATIENT)
 
 

@@ -13,7 +13,7 @@ from tests.integration.conformance_command.right_runners import (
     only_what_it_must,
     reporting,
 )
-from tests.integration.conformance_command.runners import KEY, check, served, told
+from tests.integration.conformance_command.runners import KEY, QUICK, check, served, told
 from tests.integration.conformance_command.wrong_runners import OVERLONG, WRONG, Wrong
 
 from workflow_runner.runner_checks.interface import EXECUTION, NEWER, OLDER
@@ -31,7 +31,9 @@ async def test_a_wrong_runner_is_caught_by_the_check_that_is_meant_for_it(wrong:
     async with receiving("127.0.0.1:0") as receiver:
         assert receiver is not None
         async with served(lambda runs: wrong.server(runs, f"127.0.0.1:{receiver.port}")) as address:
-            results = await check(address, only=[wrong.check], token=wrong.token, overlong=wrong.overlong, receiver=receiver)
+            results = await check(
+                address, only=[wrong.check], token=wrong.token, overlong=wrong.overlong, receiver=receiver, limits=QUICK
+            )
     result = results[wrong.check]
     assert result.mark == "fail", result
     assert "cannot be judged" not in result.came

@@ -192,6 +192,11 @@ class TestCancelling:
         o = there(observed, begun, metadata={"deletionTimestamp": to_text(NOW)})
         assert kinds(plan(o)) == ["FollowEndpoint", "SetDesired"]
 
+    def test_so_is_one_that_may_never_have_arrived(self, observed: Builder, live: LiveRun) -> None:
+        status = {"phase": "Pending", "callback": {}}
+        o = there(observed, live, metadata={"deletionTimestamp": to_text(NOW)}, status=status)
+        assert found(plan(o), act.FollowEndpoint).run is None
+
     def test_a_run_that_was_never_handed_over_is_cancelled_at_once(self, observed: Builder) -> None:
         decision = plan(observed(runner=runner(), spec={"cancelled": True}))
         assert kinds(decision) == ["BeginRun", "EndRun"]
