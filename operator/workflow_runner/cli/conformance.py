@@ -36,7 +36,9 @@ def conformance(
     ] = None,
     only: Annotated[
         tuple[str, ...],
-        Parameter(help="Only this check, such as CANCEL-2, or all of CANCEL. May be repeated.", negative="", show_default=False),
+        Parameter(
+            help="Only this check, such as CANCEL-2, or all of CANCEL. May be repeated.", negative="", show_default=False
+        ),
     ] = (),
     token: Annotated[str | None, Parameter(help="@FILE with the bearer token that the runner wants.")] = None,
     tls: Annotated[bool, Parameter(help="TLS, as with grpcs://.", negative=())] = False,

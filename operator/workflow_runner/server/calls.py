@@ -93,31 +93,36 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     @contextlib.asynccontextmanager
     async def _call(self, method: str, context: Context) -> AsyncIterator[None]:
-        began, code, request_id = time.monotonic(), "OK", _request_id(context)
+        began, answered, request_id = time.monotonic(), "OK", _request_id(context)
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         try:
             await self._admit(method, context)
             yield
         except grpc.aio.AbortError:
-            code = _code_of(context)
+            answered = _code_of(context)
             raise
         except asyncio.CancelledError:
-            code = "CANCELLED"
+            answered = "CANCELLED"
             raise
         except Exception as error:
             status = status_of(error)
-            code = _NAMES[status.code]
+            answered = _NAMES[status.code]
             if isinstance(error, WorkflowRunnerError):
                 log.info(
-                    "a call was refused", method=method, request_id=request_id, status=code, code=error.code, error=str(error)
+                    "a call was refused",
+                    method=method,
+                    request_id=request_id,
+                    status=answered,
+                    code=error.code,
+                    error=str(error),
                 )
             else:
                 log.exception("a call met a bug of the workflow runner", method=method, request_id=request_id)
             await abort(context, status, ((REQUEST_ID, request_id),))
         finally:
             seconds = time.monotonic() - began
-            self.called(method, code, seconds)
-            log.debug("call", method=method, request_id=request_id, status=code, seconds=round(seconds, 4))
+            self.called(method, answered, seconds)
+            log.debug("call", method=method, request_id=request_id, status=answered, seconds=round(seconds, 4))
 
     async def _admit(self, method: str, context: Context) -> None:
         """Whether the caller may call; raises what the authentication raises."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import grpc.aio
 import pytest
 from examples.runners.dag import dag_runner
-from examples.runners.dag.dag_runner import QueryController
+from examples.runners.dag.dag_runner import QueryController, Runs
 from tests.integration.conformance_command.right_runners import (
     asks_for_a_token,
     faces,
@@ -13,12 +14,15 @@ from tests.integration.conformance_command.right_runners import (
     only_what_it_must,
     reporting,
 )
-from tests.integration.conformance_command.runners import KEY, QUICK, check, served, told
-from tests.integration.conformance_command.wrong_runners import OVERLONG, WRONG, Wrong
+from tests.integration.conformance_command.runners import KEY, QUICK, check, dag_profile, served, told
+from tests.integration.conformance_command.wrong_runners import OVERLONG, WRONG, AnswersOtherwise, Wrong
+from tests.until import until
 
+from workflow_runner.proto.ai.stigmer.agentic.workflowrunner.v1 import io_pb2
 from workflow_runner.runner_checks.interface import EXECUTION, NEWER, OLDER
 from workflow_runner.runner_checks.receiver import receiving
 from workflow_runner.runner_checks.requirements import REQUIREMENTS
+from workflow_runner.runner_checks.suite import select
 
 
 def test_every_requirement_has_a_runner_that_breaks_it() -> None:
@@ -71,6 +75,22 @@ async def test_a_runner_that_has_only_what_it_must_passes() -> None:
     assert results["PAUSE-1"].came == "UNIMPLEMENTED: PauseExecution"
 
 
+async def test_no_run_is_left_behind_and_nobody_elses_is_touched() -> None:
+    """The check fails halfway, and the run that it began would go on for a minute."""
+    all_runs: list[Runs] = []
+
+    def build(runs: Runs) -> grpc.aio.Server:
+        all_runs.append(runs)
+        runs.start(io_pb2.WorkflowExecuteInput(workflow_execution_id="else", workflow_yaml=dag_profile().long.text))
+        return dag_runner.server_for(AnswersOtherwise(runs), QueryController(runs))
+
+    async with served(build) as address:
+        assert told(await check(address, only=["START-5"]), "fail") == ["START-5"]
+        runs = all_runs[0]._runs
+        await until(lambda: [run.id for run in runs.values() if not run.ended] == ["else"])
+        assert len(runs) > 1
+
+
 async def test_a_runner_that_has_room_for_one_run_at_a_time_passes() -> None:
     async with served(has_little_room) as address:
         results = await check(address)
@@ -94,7 +114,5 @@ async def test_a_runner_that_reports_passes() -> None:
         assert receiver is not None
         service = reporting(f"127.0.0.1:{receiver.port}")
         async with served(lambda runs: dag_runner.server_for(service(runs), QueryController(runs))) as address:
-            results = await check(
-                address, only=[name for name in REQUIREMENTS if name.startswith("CALLBACK")], receiver=receiver
-            )
+            results = await check(address, only=select(["CALLBACK"]), receiver=receiver)
     assert told(results, "pass") == ["CALLBACK-1", "CALLBACK-2", "CALLBACK-3", "CALLBACK-4"]

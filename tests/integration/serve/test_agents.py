@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from google.protobuf import json_format
 from tests import canaries
 from tests.integration.serve.conftest import Serve
 from tests.integration.serve.served import SECONDS, Served
@@ -44,7 +43,7 @@ async def test_an_agent_is_asked_once_though_the_process_stops_meanwhile(served:
     await stigmer.end("aex-1", "Fine.")
     ended = await served.end()
     assert ended.status == "completed"
-    assert json_format.MessageToDict(ended.output) == "Fine."
+    assert ended.output.string_value == "Fine."
     assert stigmer.called.count("create") == 1
 
 

@@ -53,8 +53,11 @@ async def test_only_what_the_document_names_is_a_secret(served: Served) -> None:
         )
     )
     assert said.reason == "secret.undeclared"
-    await served.start_run("use: {secrets: [token]}\ndo: [{use: {set: {n: '${ $secrets | keys }'}}}]", env_vars={"other": "x"})
-    assert list((await served.end()).output.struct_value["n"]) == []
+    text = "use: {secrets: [token]}\ndo: [{use: {set: {n: '${ $secrets.token // $secrets.other // \"none\" }'}}}]"
+    said = await refused(served.services.execution.ExecuteAsync(request(text, env_vars={"other": "x"})))
+    assert said.reason == "secret.undeclared"
+    await served.start_run(text.replace("$secrets.other // ", ""), env_vars={"other": "x"})
+    assert (await served.end()).output.struct_value["n"] == "none"
 
 
 async def test_a_secret_stays_concealed_when_a_thousand_others_came_after_it(served: Served) -> None:

@@ -230,9 +230,9 @@ async def test_what_cannot_be_read_back_is_left_alone_and_told(kept: Served, sta
     (state / "executions" / "0123456789abcdef0123456789abcdef" / "photo.jpg").write_text("not a runner's")
     await kept.start()
     assert {line["event"] for line in kept.lines("an execution cannot be read back; it is left alone")}
-    assert [line["code"] for line in kept.lines("an execution cannot be gone on with; it is left alone")] == [
-        "snapshot.damaged"
-    ]
+    gone_on_with = "an execution cannot be gone on with; it is left alone"
+    await until(lambda: bool(kept.lines(gone_on_with)), SECONDS)
+    assert [line["code"] for line in kept.lines(gone_on_with)] == ["snapshot.damaged"]
     for name in ("damaged", "torn"):
         for asked in (
             kept.services.query.GetStatus(older.GetExecutionStatusRequest(execution_id=name)),

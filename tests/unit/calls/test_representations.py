@@ -21,10 +21,18 @@ from workflow_runner.calls.messages import Request
 from workflow_runner.cli import eventing
 from workflow_runner.dsl.model import Authentication
 from workflow_runner.expressions import evaluate, schemas
+from workflow_runner.hosts.buffer import Kept
+from workflow_runner.hosts.elsewhere import HostOptions
+from workflow_runner.hosts.event_bus import EventBus
+from workflow_runner.hosts.execution_store import Accepted, Stored
+from workflow_runner.hosts.executions import StartRequest
+from workflow_runner.hosts.local_execution import Environment
 from workflow_runner.interpreter import effects
 
 SECRET = canaries.BEARER
 ADDRESS = URL(f"http://user:{canaries.URL_PASSWORD}@127.0.0.1/?key={SECRET}")
+
+REQUEST = StartRequest("e", SECRET, {"x": SECRET}, {"x": SECRET}, {"x": SECRET}, {"x": SECRET})
 
 SHOW_ALL = {
     # What an OpenAPI document, a proto or an operator's setting says, never a value of a call.
@@ -46,8 +54,14 @@ SHOW_ALL = {
     "_Pauses",
     "_Stream",
     "_Refused",
+    "ControlSettings",
     "OperatorSettings",
     "PodSettings",
+    "ServeSettings",
+    # Who calls, and which execution it is about.
+    "Bounds",
+    "Caller",
+    "Started",
     # Made from a schema of the document.
     "_Known",
     # A task; what it gives is a Token, which does not show itself.
@@ -64,6 +78,11 @@ EXAMPLES: dict[type, Any] = {
     eventing.EventOptions: eventing.EventOptions(None, SECRET, SECRET, SECRET),  # type: ignore[arg-type]
     AgentService: AgentService("127.0.0.1:1", SECRET, ca_pem=SECRET.encode()),
     settings.HostSettings: settings.HostSettings(default_catalog=SECRET),
+    Accepted: Accepted(REQUEST, "sha256:…", 0.0, reason=SECRET),
+    Environment: Environment(EventBus(), HostOptions(default_catalog=SECRET)),
+    StartRequest: REQUEST,
+    Stored: Stored(Accepted(REQUEST, "sha256:…", 0.0, reason=SECRET), Kept()),
+    settings.StigmerSettings: settings.StigmerSettings("127.0.0.1:1", SECRET),
 }
 
 

@@ -61,7 +61,7 @@ def test_no_default_is_null(definition: Json) -> None:
 
 SPECS = {
     "WorkflowExecution": """
-        runnerRef runId workflow input inputFrom env secrets timeout retries ttlAfterFinished deleteAfterFinished template
+        runnerRef runId executionId workflow input inputFrom env secrets timeout retries ttlAfterFinished deleteAfterFinished template
         paused cancelled cancellation
     """,
     "WorkflowRunner": "type endpoint tls apiKeySecretRef launch stigmer limits defaults allow snapshots paused",
@@ -73,7 +73,7 @@ def test_only_what_works_is_in_the_spec(kind: str) -> None:
     assert set(schema_of(DEFINITIONS[kind])["properties"]["spec"]["properties"]) == set(SPECS[kind].split())
 
 
-SETTLED = ["workflow", "runnerRef", "inputFrom", "env", "secrets", "timeout", "retries", "template"]
+SETTLED = ["workflow", "executionId", "runnerRef", "inputFrom", "env", "secrets", "timeout", "retries", "template"]
 
 
 def test_what_says_what_to_run_changes_only_together_with_the_run_id() -> None:

@@ -40,6 +40,8 @@ def there(
     base |= {"runner": SNAPSHOT, "submitTime": to_text(NOW - timedelta(minutes=1)), "workflow": "examples/hello:0.1.0"}
     base |= {"startTime": to_text(NOW - timedelta(minutes=1)), "callback": {"sourceSequence": 3, "baseSequence": 0}}
     metadata = {"finalizers": [group.FINALIZER], **changes.pop("metadata", {})}
+    if (status or {}).get("phase") == "Pending":
+        del base["startTime"]
     return observed(
         status={**base, **(status or {})},
         metadata=metadata,
@@ -196,6 +198,12 @@ class TestCancelling:
         status = {"phase": "Pending", "callback": {}}
         o = there(observed, live, metadata={"deletionTimestamp": to_text(NOW)}, status=status)
         assert found(plan(o), act.FollowEndpoint).run is None
+
+    def test_a_run_that_has_told_nothing_yet_is_asked_to_end_and_not_taken_for_one_that_never_began(
+        self, observed: Builder, live: LiveRun
+    ) -> None:
+        o = there(observed, live, remote=Remote(), spec={"cancelled": True}, status={"phase": "Pending", "callback": {}})
+        assert "EndRun" not in kinds(plan(o))
 
     def test_a_run_that_was_never_handed_over_is_cancelled_at_once(self, observed: Builder) -> None:
         decision = plan(observed(runner=runner(), spec={"cancelled": True}))
