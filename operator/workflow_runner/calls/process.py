@@ -125,6 +125,11 @@ class Processes:
         """Whether there are processes that nobody waits for."""
         return bool(self._detached)
 
+    @property
+    def lingers(self) -> bool:
+        """Whether there are processes that nobody waits for."""
+        return bool(self._detached)
+
     async def linger(self, seconds: float) -> None:
         """Wait so long at most for the processes that nobody waits for."""
         if self._detached:

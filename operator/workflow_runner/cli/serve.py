@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import os
 import signal
@@ -172,6 +173,9 @@ async def _serve(settings: ServeSettings, parts: _Parts) -> None:
             gone_on=gone_on,
             runs="their state is kept" if parts.store is not None else "they end with this process: there is no state folder",
         )
+        # What is there now stays: the collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
         await stop.wait()
         log.info("stopping", running=executions.live)
         await server.drain()

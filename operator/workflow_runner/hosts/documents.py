@@ -31,13 +31,19 @@ class Documents:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def known(self, text: str) -> Workflow | None:
+        """The workflow of a text that is kept."""
+        found = self._kept.get(digest := _digest(text))
+        if found is None:
+            return None
+        self._kept.move_to_end(digest)
+        return found[1]
+
     async def read(self, text: str) -> Workflow:
         """The workflow of a text, validated. Raises DocumentErrors, checks.TooCostly, or Internal."""
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-        found = self._kept.get(digest)
-        if found is not None:
-            self._kept.move_to_end(digest)
-            return found[1]
+        if (known := self.known(text)) is not None:
+            return known
+        digest = _digest(text)
         reading = self._reading.get(digest)
         if reading is None:
             reading = self._reading[digest] = asyncio.create_task(self._read(digest, text), name="read a document")
@@ -64,6 +70,10 @@ class Documents:
             _, (characters, _) = self._kept.popitem(last=False)
             self._characters -= characters
         return workflow
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _errors(text: str) -> list[Diagnostic]:

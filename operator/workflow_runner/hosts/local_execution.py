@@ -7,7 +7,6 @@ superfluous go, and whoever reads finds a gap in the numbers.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -259,7 +258,11 @@ class LocalExecution:
         local = self._live("resumed")
         if self.accepted.wanted == "Pause":
             self.accepted.wanted, self.accepted.reason = "Run", ""
+            held = local.paused
             local.resume()
+            if self.status == "paused" and not held:
+                # It was told in an earlier process, and has not come to it again in this one, which tells nothing then.
+                self._report(Event(EventType.WORKFLOW_RESUMED, datetime.now(UTC), self._progress))
 
     def hold(self) -> None:
         """This process is about to end: begin no further task. Nothing of this is told."""
@@ -433,14 +436,19 @@ def _with_environment(options: HostOptions, environment: Mapping[str, str]) -> H
     return replace(options, processes=replace(options.processes or ProcessRules(), environment=dict(environment)))
 
 
-def _size(output: Json) -> int:
-    """Bytes of an output as JSON, roughly; more than LARGEST_KEPT_OUTPUT for one that is larger, or cannot be said so."""
-    length = 0
-    try:
-        for part in json.JSONEncoder().iterencode(output):
-            length += len(part)
-            if length > LARGEST_KEPT_OUTPUT:
-                break
-    except (ValueError, TypeError, RecursionError):
-        return LARGEST_KEPT_OUTPUT + 1
-    return length
+def _size(value: Json, levels: int = 200) -> int:
+    """Bytes of a value as JSON, roughly; more than LARGEST_KEPT_OUTPUT for one that is larger, or nested too deeply."""
+    match value:
+        case str():
+            return len(value) + 2
+        case list() | dict():
+            if not levels:
+                return LARGEST_KEPT_OUTPUT + 1
+            length = 2
+            for item in value.values() if isinstance(value, dict) else value:
+                length += _size(item, levels - 1) + 1
+                if length > LARGEST_KEPT_OUTPUT:
+                    return length
+            return length + (sum(map(len, value)) + 3 * len(value) if isinstance(value, dict) else 0)
+        case _:
+            return 8

@@ -169,6 +169,9 @@ class LocalExecutions:
             raise TooMany(
                 f"{self.live} executions are running here, and there may be {self._bounds.live}", seconds=RETRY_SECONDS
             )
+        if self._store is None and (workflow := self._documents.known(request.document)) is not None:
+            self._begin(self._accepting(request, digest, workflow), workflow, None)
+            return Started(request.execution_id)
         # Once begun, it is finished: a caller that goes away must not leave an execution that is half accepted.
         task = asyncio.create_task(self._accept(request, digest), name=f"accept {request.execution_id}")
         self._starting[request.execution_id] = (digest, task)
@@ -275,8 +278,20 @@ class LocalExecutions:
             )
 
     async def _accept(self, request: StartRequest, digest: str) -> None:
-        limit = _timeout(request)
+        _timeout(request)
         workflow = await self._documents.read(request.document)
+        if self._stopping:
+            raise _stopping()
+        accepted = self._accepting(request, digest, workflow)
+        if self._store is not None:
+            if (removing := self._removing.get(request.execution_id)) is not None:
+                await asyncio.wait([removing])  # an execution of this id that was forgotten just now
+            await asyncio.to_thread(self._store.write, accepted)
+        self._begin(accepted, workflow, None if self._store is None else self._store.snapshots(accepted))
+
+    @staticmethod
+    def _accepting(request: StartRequest, digest: str, workflow: Workflow) -> Accepted:
+        limit = _timeout(request)
         if isinstance(workflow.timeout, timedelta):
             limit = workflow.timeout
         if request.awaited and limit is not None and limit > AWAITED:
@@ -285,14 +300,7 @@ class LocalExecutions:
                 code="execution.too-long",
                 hint="start it with ExecuteAsync, and follow it with Subscribe or GetStatus",
             )
-        if self._stopping:
-            raise _stopping()
-        accepted = Accepted(request, digest, time.time())
-        if self._store is not None:
-            if (removing := self._removing.get(request.execution_id)) is not None:
-                await asyncio.wait([removing])  # an execution of this id that was forgotten just now
-            await asyncio.to_thread(self._store.write, accepted)
-        self._begin(accepted, workflow, None if self._store is None else self._store.snapshots(accepted))
+        return Accepted(request, digest, time.time())
 
     def _accepted(self, execution_id: str, task: asyncio.Task[None]) -> None:
         self._starting.pop(execution_id, None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import re
 import time
 import uuid
@@ -49,6 +50,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, authenticate: Authenticate) -> None:
         self._authenticate = authenticate
+        self._wrapped: dict[str, tuple[Any, Any]] = {}
+        """The handler of each method that is served, and what it was made into."""
         self.called: Called = lambda method, code, seconds: None
 
     async def intercept_service(
@@ -61,6 +64,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         method = str(handler_call_details.method)
+        known = self._wrapped.get(method)
+        if known is None or known[0] is not handler:
+            self._wrapped[method] = known = (handler, self._wrap(method, handler))
+        return known[1]
+
+    def _wrap(self, method: str, handler: Any) -> Any:
         options = {"request_deserializer": handler.request_deserializer, "response_serializer": handler.response_serializer}
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(self._streaming(method, handler.stream_stream), **options)
@@ -122,7 +131,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         finally:
             seconds = time.monotonic() - began
             self.called(method, answered, seconds)
-            log.debug("call", method=method, request_id=request_id, status=answered, seconds=round(seconds, 4))
+            if logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
+                log.debug("call", method=method, request_id=request_id, status=answered, seconds=round(seconds, 4))
 
     async def _admit(self, method: str, context: Context) -> None:
         """Whether the caller may call; raises what the authentication raises."""

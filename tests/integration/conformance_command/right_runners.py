@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -47,17 +48,26 @@ def looks_at_time_limits(runs: Runs) -> grpc.aio.Server:
     return dag_runner.server_for(PointsElsewhere(runs), QueryController(runs))
 
 
-class OneAtATime(Runs):
+class BusyAtFirst(Runs):
+    """Has one place, and none for who comes for the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.been_here: set[str] = set()
+
     def start(self, request: io_pb2.WorkflowExecuteInput) -> tuple[Run, bool]:
-        if request.workflow_execution_id not in self._runs and any(not run.ended for run in self._runs.values()):
-            dag_runner.read_dag(request.workflow_yaml)
-            raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "another run is under way; try again")
+        if (name := request.workflow_execution_id) not in self._runs:
+            with contextlib.suppress(dag_runner.InvalidDag):
+                dag_runner.read_dag(request.workflow_yaml)
+                if name not in self.been_here or any(not run.ended for run in self._runs.values()):
+                    self.been_here.add(name)
+                    raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "there is no room; try again")
         return super().start(request)
 
 
 def has_little_room(_: Runs) -> grpc.aio.Server:
-    """Takes one run at a time."""
-    runs = OneAtATime()
+    """Takes one run at a time, and nobody at once."""
+    runs = BusyAtFirst()
     return dag_runner.server_for(ExecutionService(runs), QueryController(runs))
 
 

@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 import pytest
 from examples.runners.dag import dag_runner
-from examples.runners.dag.dag_runner import MOST_EVENTS, MOST_KEPT, MOST_RUNNING, Runs
+from examples.runners.dag.dag_runner import MOST_EVENTS, MOST_KEPT, MOST_RUNNING, Refused, Runs
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from tests.integration.cli.program import ROOT, environment
@@ -168,9 +168,36 @@ async def test_a_run_that_is_cancelled_before_its_first_step_ends_all_the_same()
     run, new = runs.start(_request(QUICK))
     assert new
     run.cancel("at once")
+    with pytest.raises(Refused, match="is about to") as no:
+        run.pause("too late")
+    assert no.value.code is grpc.StatusCode.FAILED_PRECONDITION
     await runs.close()
     assert [event.event_type for event in run.events] == ["workflow_started", "workflow_cancelled"]
     assert run.events[-1].message == "at once"
+
+
+async def _everything_has_had_its_turn() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_run_that_is_paused_again_before_it_could_go_on_starts_nothing() -> None:
+    runs = Runs()
+    run, _ = runs.start(_request(QUICK))
+    run.pause("hold")
+    await _everything_has_had_its_turn()
+    run.resume()
+    run.pause("hold on")
+    await _everything_has_had_its_turn()
+    assert [event.event_type for event in run.events] == [
+        "workflow_started",
+        "workflow_paused",
+        "workflow_resumed",
+        "workflow_paused",
+    ]
+    run.resume()
+    await until(lambda: run.ended)
+    assert run.status == "completed"
 
 
 async def test_a_second_caller_of_execute_hears_the_same_run_and_may_leave(runner: Runner) -> None:
