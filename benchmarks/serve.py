@@ -125,9 +125,9 @@ async def compare() -> None:
         for process, _ in processes:
             process.terminate()
             await process.wait()
-    for name, rate, took in zip(("ExecuteAsync", "a bare echo"), rates, times, strict=True):
+    for name, each, took in zip(("ExecuteAsync", "a bare echo"), rates, times, strict=True):
         cuts = statistics.quantiles(took, n=100)
-        rate_text = f"{statistics.median(rate):7,.0f} calls a second"
+        rate_text = f"{statistics.median(each):7,.0f} calls a second"
         print(f"{name:14} {rate_text}  p50 {cuts[49] * 1e3:6.1f} ms  p99 {cuts[98] * 1e3:6.1f} ms")
     share = statistics.median(rates[0]) / statistics.median(rates[1])
     print(f"{share:.2f} of the echo's rate, {AT_ONCE} calls at a time; wanted: at least {SHARE}")

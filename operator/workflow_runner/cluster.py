@@ -314,6 +314,23 @@ class Cluster:
         secret = await self.request("GET", f"/api/v1/namespaces/{quote(namespace)}/secrets/{quote(name)}")
         return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
 
+    async def apply(self, manifest: Json) -> Json:
+        """Makes a Service or StatefulSet what the manifest says, whoever has set it otherwise; returns it as it is then."""
+        base = {"Service": "/api/v1", "StatefulSet": "/apis/apps/v1"}[manifest["kind"]]
+        metadata, plural = manifest["metadata"], f"{manifest['kind'].lower()}s"
+        path = f"{base}/namespaces/{quote(metadata['namespace'])}/{plural}/{quote(metadata['name'])}"
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return await self.request("PATCH", path, manifest, query=query, content_type=APPLY_PATCH)
+
+    async def delete_stateful_set(self, namespace: str, name: str) -> None:
+        """Removes a StatefulSet and its pods; content when it is gone already."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        await self._delete(f"/apis/apps/v1/namespaces/{quote(namespace)}/statefulsets/{quote(name)}", options)
+
+    async def create_secret_object(self, manifest: Json) -> None:
+        """Creates a Secret; raises Conflict when there is one of that name."""
+        await self.request("POST", f"/api/v1/namespaces/{quote(manifest['metadata']['namespace'])}/secrets", manifest)
+
     async def create_secret(self, namespace: str, name: str, data: Mapping[str, bytes], *, owner: Json | None = None) -> None:
         """Creates a Secret, which goes with its owner; raises Conflict when there is one of that name."""
         metadata: Json = {"name": name, "namespace": namespace, "labels": {group.MANAGED_BY_LABEL: group.MANAGED_BY}}

@@ -24,6 +24,7 @@ from workflow_runner.cluster import Cluster, Conflict, NotFound, own_namespace
 from workflow_runner.controller.bootstrap import apply_default_runner
 from workflow_runner.controller.endpoints import Endpoints
 from workflow_runner.controller.observer import Observer
+from workflow_runner.controller.pools import Issued, Pools
 from workflow_runner.controller.queue import KeyedQueue
 from workflow_runner.controller.reachability import Reachability
 from workflow_runner.controller.reconciler import Reconciler
@@ -45,7 +46,7 @@ from workflow_runner.server.identity import Identities
 from workflow_runner.server.listening import listen
 from workflow_runner.server.metrics import Metrics, serve_metrics
 from workflow_runner.server.sink import SinkService, build_server
-from workflow_runner.server.tls import Authority, new_authority, server_credentials
+from workflow_runner.server.tls import CA_LIFETIME, Authority, new_authority, pool_key, server_credentials, serving_certificate
 from workflow_runner.server.tokens import IssuerKeys, TokenReviews
 from workflow_runner.settings import OperatorSettings, operator_settings
 from workflow_runner.stigmer.relay import Relay
@@ -104,17 +105,20 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
     # gRPC takes this for every address, also where there is no IPv6.
     credentials = server_credentials(authority, list(dict.fromkeys(names)))
     server, _ = build_server(sink, f"[::]:{settings.grpc_port}", credentials)
-    endpoints = Endpoints(cluster, runs, changed=queue.add, looked=lambda runner: queue.add(key_of(runner)))
+    launch = _launch(settings, SinkAddress(endpoint, authority.certificate.decode()))
+    pools = Pools(cluster, store, _issued(authority), launch)
+    endpoints = Endpoints(cluster, runs, pools, changed=queue.add, looked=lambda runner: queue.add(key_of(runner)))
     observer = Observer(
         cluster=cluster,
         store=store,
         runs=runs,
         validator=validator,
         stigmer=stigmer,
-        launch=_launch(settings, SinkAddress(endpoint, authority.certificate.decode())),
+        launch=launch,
         namespace=namespace,
         again=queue.add,
         remote=endpoints.remote,
+        pools=pools,
     )
     slots = Slots(changed=lambda runner: queue.add(key_of(runner)), turn=queue.add)
     executions = Reconciler(
@@ -125,10 +129,17 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         destinations=destinations,
         slots=slots,
         endpoints=endpoints,
+        pools=pools,
         again=queue.add,
     )
     runners = RunnerReconciler(
-        cluster=cluster, store=store, slots=slots, destinations=destinations, endpoints=endpoints, image=settings.image
+        cluster=cluster,
+        store=store,
+        slots=slots,
+        destinations=destinations,
+        endpoints=endpoints,
+        pools=pools,
+        image=settings.image,
     )
 
     async def reconcile(key: str) -> float | None:
@@ -231,6 +242,15 @@ def _launch(settings: OperatorSettings, sink: SinkAddress) -> LaunchSettings:
         process_seconds=settings.host.process_seconds,
         default_catalog=settings.host.default_catalog,
     )
+
+
+def _issued(authority: Authority) -> Issued:
+    """What the replicas of pools get by the operator's own authority; as long-lived as that is."""
+
+    def certificate(name: str) -> tuple[bytes, bytes]:
+        return serving_certificate(authority, [name], lifetime=CA_LIFETIME)
+
+    return Issued(authority.certificate, certificate, lambda uid: pool_key(authority, uid))
 
 
 async def _until_stopped(stop: asyncio.Event, parts: dict[str, Coroutine[Any, Any, None]]) -> None:

@@ -105,6 +105,8 @@ class Target(Struct, frozen=True):
     api_key: SecretStr
     ca_pem: bytes | None = None
     certificate: tuple[bytes, bytes] | None = None
+    server_name: str = ""
+    """What the server's certificate is for, where that is not its address."""
 
 
 class EndpointClient:
@@ -118,7 +120,8 @@ class EndpointClient:
         if target.use_tls:
             key_pem, certificate = (target.certificate[1], target.certificate[0]) if target.certificate else (None, None)
             credentials = grpc.ssl_channel_credentials(target.ca_pem, key_pem, certificate)
-            self._channel = grpc.aio.secure_channel(target.address, credentials, options=_OPTIONS)
+            named = [("grpc.ssl_target_name_override", target.server_name)] if target.server_name else []
+            self._channel = grpc.aio.secure_channel(target.address, credentials, options=[*_OPTIONS, *named])
         else:
             self._channel = grpc.aio.insecure_channel(target.address, options=_OPTIONS)
         self._calls = asyncio.Semaphore(MOST_CALLS)

@@ -224,7 +224,8 @@ class EndpointRun:
 
     async def _listen(self, client: EndpointClient) -> None:
         if self.remote.reason:
-            await self._still_goes_on(client)  # a run that waits says nothing for long: whoever looks shall know that all is well
+            # A run that waits says nothing for long, and whoever looks at it shall know that all is well again.
+            await self._still_goes_on(client)
         live = self._live()
         if live is None or self._over:
             return

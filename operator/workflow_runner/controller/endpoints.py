@@ -24,6 +24,7 @@ from workflow_runner import telemetry
 from workflow_runner.cluster import Cluster, ClusterError, Forbidden, NotFound
 from workflow_runner.controller.endpoint_client import EndpointClient, EndpointError, Target
 from workflow_runner.controller.endpoint_runs import EndpointRun, NotYet, Pace
+from workflow_runner.controller.pools import Pools
 from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.slots import RunnerName
 from workflow_runner.launchers.run import LaunchedRun
@@ -63,6 +64,7 @@ class Endpoints:
         self,
         cluster: Cluster,
         runs: Runs,
+        pools: Pools,
         *,
         changed: Callable[[str], None],
         looked: Callable[[RunnerName], None],
@@ -70,6 +72,7 @@ class Endpoints:
     ) -> None:
         self._cluster = cluster
         self._runs = runs
+        self._pools = pools
         self._changed = changed
         self._looked_at = looked
         self._pace = pace or Pace()
@@ -220,6 +223,8 @@ class Endpoints:
         return self._clients[target]
 
     async def _target(self, runner: Json) -> Target:
+        if runner.get("replica"):
+            return self._pools.target(runner)
         namespace, tls, ref = runner["namespace"], runner.get("tls") or {}, runner.get("apiKeySecretRef")
         scheme, _, address = runner["endpoint"].partition("://")
         key = "" if ref is None else _key(namespace, ref, await self._secret(namespace, ref["name"]))

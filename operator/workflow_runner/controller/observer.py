@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from pydantic import ValidationError
 
 from workflow_runner.cluster import Cluster, ClusterError, NotFound
+from workflow_runner.controller.pools import Pools
 from workflow_runner.controller.runners import read_runner
 from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.sources import is_inline, source_of
@@ -29,7 +30,7 @@ from workflow_runner.crd import group
 from workflow_runner.crd.execution import TERMINAL_PHASES, WorkflowExecutionSpec
 from workflow_runner.launchers.payload import Payload, spec_digest
 from workflow_runner.launchers.run import LaunchSettings
-from workflow_runner.reconcile.observed import Accepted, Missing, Observed, Refused, Remote, Runner, Turn
+from workflow_runner.reconcile.observed import Accepted, Missing, NoReplica, Observed, Refused, Remote, Replica, Runner, Turn
 from workflow_runner.reconcile.run_end import Lost, run_end
 from workflow_runner.reconcile.status import asks_for_another_run
 from workflow_runner.reconcile.timestamps import from_text
@@ -67,6 +68,7 @@ class Observer:
         namespace: str,
         again: Callable[[str, float], None],
         remote: Callable[[str], Remote | None],
+        pools: Pools,
     ) -> None:
         """`remote` tells what is known of a run at its runner's endpoint."""
         self._cluster = cluster
@@ -78,6 +80,7 @@ class Observer:
         self._namespace = namespace
         self._again = again
         self._remote = remote
+        self._pools = pools
         self._checks: OrderedDict[Version, Accepted | Refused] = OrderedDict()
         self._missing: dict[str, tuple[float, Missing]] = {}
         self._checking: dict[Version, asyncio.Task[None]] = {}
@@ -88,7 +91,13 @@ class Observer:
         self._held: dict[str, tuple[float, str | None]] = {}
 
     async def observe(
-        self, resource: Json, *, launch_error: str | None, turn: Turn | None, seconds_since_write: float | None
+        self,
+        resource: Json,
+        *,
+        launch_error: str | None,
+        turn: Turn | None,
+        replica: Replica | NoReplica | None = None,
+        seconds_since_write: float | None,
     ) -> Observed:
         """Everything `plan` looks at. Raises ClusterError where the API server had to be asked and did not answer."""
         uid = resource["metadata"]["uid"]
@@ -109,6 +118,8 @@ class Observer:
             launch_error=launch_error,
             turn=turn,
             remote=self._remote(uid),
+            replica=replica,
+            replica_lost=await self._replica_lost(resource),
             seconds_since_write=seconds_since_write,
             status_interval=max(STATUS_SECONDS, len(self._runs) / STATUS_WRITES_PER_SECOND),
         )
@@ -188,6 +199,17 @@ class Observer:
                 return None
             pod = self._store.own_pod(resource, name)
         return pod
+
+    async def _replica_lost(self, resource: Json) -> bool:
+        """Whether the replica is gone that a run was handed to; one that is there keeps its place."""
+        status, uid = resource.get("status") or {}, resource["metadata"]["uid"]
+        replica, runner = status.get("replica"), status.get("runner") or {}
+        if replica is None or status.get("phase") in TERMINAL_PHASES:
+            return False
+        if await self._pools.is_lost(runner["uid"], runner["namespace"], replica):
+            return True
+        self._pools.hold(uid, replica["uid"])
+        return False
 
     async def _held_up(self, o: Observed) -> str | None:
         """What keeps a launched run from starting and stands in Kubernetes Events only: why the Job controller cannot
@@ -299,7 +321,7 @@ def _wants_check(o: Observed) -> bool:
     if o.at_endpoint and "submitTime" in o.status:
         # What has told something of itself was handed over; it is again only where its runner has forgotten it.
         unsure = o.remote is None and (o.live is None or o.live.source_sequence == 0)
-        return unsure or (o.remote is not None and o.remote.forgotten)
+        return unsure or o.replica_lost or (o.remote is not None and o.remote.forgotten)
     return o.workload is None or (o.mode == "Pod" and isinstance(run_end("Pod", None, o.pod, o.now), Lost))
 
 

@@ -13,6 +13,7 @@ import structlog
 from workflow_runner.cluster import Cluster, ClusterError, Conflict, NotFound, Rejected
 from workflow_runner.controller.endpoints import Endpoints
 from workflow_runner.controller.observer import Observer
+from workflow_runner.controller.pools import Pools
 from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.slots import Slots, waiting_of
 from workflow_runner.controller.stigmer import Destinations
@@ -20,13 +21,14 @@ from workflow_runner.controller.stigmer_workflows import told_as
 from workflow_runner.controller.store import Store, is_controlled_by
 from workflow_runner.crd import group
 from workflow_runner.crd.execution import TERMINAL_PHASES
+from workflow_runner.crd.runner import POOL
 from workflow_runner.errors import WorkflowRunnerError
 from workflow_runner.reconcile import actions as act
 from workflow_runner.reconcile.bounds import minimal
 from workflow_runner.reconcile.execution import plan
 from workflow_runner.reconcile.launching import LAUNCH_RETRY
 from workflow_runner.reconcile.live import LiveRun
-from workflow_runner.reconcile.observed import Accepted, Observed, Turn
+from workflow_runner.reconcile.observed import Accepted, NoReplica, Observed, Replica, Turn
 from workflow_runner.reconcile.status import desired_from, desired_of
 from workflow_runner.reconcile.timestamps import from_text, to_seconds_text
 
@@ -58,11 +60,13 @@ class Reconciler:
         destinations: Destinations,
         slots: Slots,
         endpoints: Endpoints,
+        pools: Pools,
         again: Callable[[str, float], None],
     ) -> None:
         self._cluster = cluster
         self._slots = slots
         self._endpoints = endpoints
+        self._pools = pools
         self._store = store
         self._runs = runs
         self._observer = observer
@@ -90,12 +94,15 @@ class Reconciler:
 
     async def _settle(self, resource: Json) -> float | None:
         turn: Turn | None = None
+        replica: Replica | NoReplica | None = None
         for _ in range(MAX_ROUNDS):
-            observed = await self._observe(resource, turn)
+            observed = await self._observe(resource, turn, replica)
             decision = plan(observed)
-            turn = self._turn(observed, decision)
-            if turn is not None:
+            asked, placed = self._turn(observed, decision), self._replica(observed, decision)
+            if asked is not None or placed is not None:
+                turn, replica = asked or turn, placed or replica
                 continue
+            turn = replica = None
             if decision.gives_way:
                 self._slots.leave(observed.uid)
             try:
@@ -124,7 +131,16 @@ class Reconciler:
                 return self._slots.take(runner, action.limit, waiting_of(observed.resource))
         return None
 
-    async def _observe(self, resource: Json, turn: Turn | None) -> Observed:
+    def _replica(self, observed: Observed, decision: act.Plan) -> Replica | NoReplica | None:
+        """The answer to a plan that asks for a place in a pool: none where its runner is gone, or is no pool any more."""
+        if not any(isinstance(action, act.TakeReplica) for action in decision.actions):
+            return None
+        runner = observed.runner
+        if runner is None or runner.spec.mode != POOL:
+            return NoReplica(0)
+        return self._pools.take(runner, observed.uid)
+
+    async def _observe(self, resource: Json, turn: Turn | None, replica: Replica | NoReplica | None) -> Observed:
         uid = resource["metadata"]["uid"]
         if self._runs.get(uid) is None and _needs_run(resource):
             await self._restore(resource)
@@ -132,6 +148,7 @@ class Reconciler:
             resource,
             launch_error=self._launch_errors.get(uid),
             turn=turn,
+            replica=replica,
             seconds_since_write=self._seconds_since_write(uid),
         )
 
@@ -192,6 +209,7 @@ class Reconciler:
                     again = True
                     # The line moves on when status says so, too; this is sooner.
                     self._slots.leave(observed.uid)
+                    self._pools.leave(observed.uid)
                 case act.SetDesired(desired):
                     self._runs.desire(observed.uid, desired)
                     self._endpoints.steer(observed.uid)
@@ -394,6 +412,7 @@ class Reconciler:
     def _drop(self, uid: str) -> None:
         self._runs.forget(uid)
         self._endpoints.leave(uid)
+        self._pools.leave(uid)
         self._slots.leave(uid)
         self._observer.forget(uid)
         self._written_at.pop(uid, None)

@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from workflow_runner.cluster import Cluster, Conflict, NotFound
+from workflow_runner.cluster import Cluster, ClusterError, Conflict, NotFound
 from workflow_runner.controller.endpoints import Endpoints
+from workflow_runner.controller.pools import Pools
 from workflow_runner.controller.slots import RunnerName, Slots
 from workflow_runner.controller.stigmer import Destinations
 from workflow_runner.controller.store import Store
-from workflow_runner.crd.runner import WorkflowRunnerSpec
+from workflow_runner.crd.runner import POOL, WorkflowRunnerSpec
 from workflow_runner.launchers.merge import unsupported
 from workflow_runner.reconcile.observed import Runner
 from workflow_runner.reconcile.runner import runner_status
@@ -24,6 +25,8 @@ STATUS_SECONDS = 2.0
 """Counts change with every execution; they are written no more often than this."""
 LOOK_SECONDS = 60.0
 """How often the Secret of a runner's Stigmer is looked at again."""
+POOL_SECONDS, POOL_SOON = 15.0, 1.0
+"""How often a pool is looked at, with all its replicas and with fewer."""
 MAX_PROBLEM = 2000
 _PREFIX = "runner/"
 
@@ -56,6 +59,7 @@ class RunnerReconciler:
         slots: Slots,
         destinations: Destinations,
         endpoints: Endpoints,
+        pools: Pools,
         image: str,
     ) -> None:
         self._cluster = cluster
@@ -63,6 +67,7 @@ class RunnerReconciler:
         self._slots = slots
         self._destinations = destinations
         self._endpoints = endpoints
+        self._pools = pools
         self._image = image
         self._written_at: dict[str, float] = {}
 
@@ -95,7 +100,7 @@ class RunnerReconciler:
     async def _status(self, resource: Json) -> tuple[Json, float | None]:
         """The status as it should be, and in how many seconds something outside of the cluster is to be looked at again."""
         metadata = resource["metadata"]
-        invalid = problem = health = None
+        invalid = problem = health = replicas = pool_problem = None
         again = LOOK_SECONDS if (resource.get("spec") or {}).get("stigmer") else None
         try:
             runner = read_runner(resource)
@@ -103,6 +108,15 @@ class RunnerReconciler:
             problem = await self._destinations.problem_of(runner)
             if runner.spec.endpoint is not None:
                 health, again = self._endpoints.health(runner)
+            if runner.spec.mode == POOL:
+                again = POOL_SECONDS
+                try:
+                    replicas = await self._pools.ensure(runner)
+                    again = POOL_SECONDS if replicas.ready == replicas.wanted else POOL_SOON
+                except ClusterError as error:
+                    pool_problem = error.message[:MAX_PROBLEM]
+            elif (resource.get("status") or {}).get("mode") == POOL:
+                await self._pools.remove(runner)
         except ValidationError as error:
             invalid = f"The spec cannot be read: {error}"[:MAX_PROBLEM]
         active, queued = self._slots.counts((metadata["namespace"], metadata["name"]))
@@ -115,6 +129,8 @@ class RunnerReconciler:
             invalid=invalid,
             stigmer_problem=problem,
             health=health,
+            replicas=None if replicas is None else (replicas.wanted, replicas.ready),
+            pool_problem=pool_problem,
         )
         return status, again
 

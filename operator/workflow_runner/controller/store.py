@@ -153,6 +153,10 @@ class Store:
             return self.newest_pod(execution, self.job(execution, status["jobName"]))
         return self.own_pod(execution, status.get("podName", ""))
 
+    def pool_pods(self, namespace: str, runner_uid: str) -> list[Json]:
+        """The pods that say that they are of a runner's pool."""
+        return list(self._pods.get((namespace, runner_uid), {}).values())
+
     def workloads(self, execution: Json) -> list[tuple[str, str]]:
         """(kind, name) of every Job and bare pod that belongs to the execution."""
         metadata = execution["metadata"]
@@ -203,7 +207,9 @@ def is_controlled_by(resource: Json, uid: str) -> bool:
 
 def _keep(kept: dict[Family, dict[str, Json]], resource: Json, deleted: bool) -> str | None:
     metadata = resource["metadata"]
-    uid: str | None = (metadata.get("labels") or {}).get(group.LABEL_EXECUTION_UID)
+    labels = metadata.get("labels") or {}
+    # Both are uids, and nobody has that of somebody else.
+    uid: str | None = labels.get(group.LABEL_EXECUTION_UID) or labels.get(group.LABEL_POOL)
     if uid is None:
         return None
     place = (metadata["namespace"], uid)

@@ -390,6 +390,14 @@ class RunnerSnapshot(Resource):
     )
 
 
+class ReplicaRef(Resource):
+    """The pod of a pool that a run was handed to."""
+
+    name: str = Field(description="Name of the pod.")
+    uid: str = Field(description="Its uid.")
+    address: str = Field(description="Where it listens.")
+
+
 class Control(Resource):
     """How the newest request to pause, resume or cancel stands."""
 
@@ -478,6 +486,7 @@ class WorkflowExecutionStatus(Resource):
     runner: RunnerSnapshot | None = Field(default=None, description="What the runner said when the run was accepted.")
     job_name: str | None = Field(default=None, description="The Job that runs it.")
     pod_name: str | None = Field(default=None, description="The pod that runs it.")
+    replica: ReplicaRef | None = Field(default=None, description="The pod of the runner's pool that runs it.")
     submit_time: str | None = Field(
         default=None,
         description="Since when the run is being handed to its runner's endpoint, or is there.",

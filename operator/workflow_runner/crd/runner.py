@@ -12,7 +12,8 @@ from workflow_runner.crd.pods import PodTemplate
 
 MAX_RETRIES = 100
 
-LaunchMode = Literal["Job", "Pod"]
+LaunchMode = Literal["Job", "Pod", "Pool"]
+POOL = "Pool"
 ENDPOINT = "Endpoint"
 """How runs of a runner that is reached at an endpoint are started (status.mode); `launch.mode` names the other ways."""
 
@@ -54,9 +55,26 @@ AllowedField = Literal[
 class Launch(Resource):
     """How the operator starts a run."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                "self.mode == 'Pool' || (!has(self.replicas) && !has(self.concurrency))",
+                "replicas and concurrency are about a pool: mode is not Pool",
+                field_path=".mode",
+            ),
+        )
+    )
+
     mode: LaunchMode = Field(
         default="Job",
-        description="Job: each execution is a batch/v1 Job of its own. Pod: a bare pod, which starts a little sooner.",
+        description=(
+            "Job: each execution is a batch/v1 Job of its own. Pod: a bare pod, which starts a little sooner. Pool: pods that "
+            "wait for executions, and run many."
+        ),
+    )
+    replicas: int | None = Field(default=None, ge=0, le=100, description="How many pods a pool has; 1 if left out.")
+    concurrency: int | None = Field(
+        default=None, ge=1, le=10_000, description="How many executions a pod of a pool runs at a time; 100 if left out."
     )
     template: PodTemplate | None = Field(
         default=None,
@@ -265,8 +283,8 @@ class WorkflowRunnerSpec(Resource):
                 field_path=".endpoint",
             ),
             Rule(
-                "!has(self.endpoint) || !has(self.snapshots)",
-                "snapshots are those of launched pods: a runner at an endpoint keeps its own",
+                "!has(self.snapshots) || (!has(self.endpoint) && (!has(self.launch) || self.launch.mode != 'Pool'))",
+                "snapshots are those of launched pods: a runner at an endpoint keeps its own, and a pool has none",
                 field_path=".snapshots",
             ),
             Rule(
@@ -326,10 +344,15 @@ class WorkflowRunnerSpec(Resource):
 
     @property
     def mode(self) -> str:
-        """How runs are started: Job, Pod or Endpoint."""
+        """How runs are started: Job, Pod, Pool or Endpoint."""
         if self.endpoint is not None:
             return ENDPOINT
         return "Job" if self.launch is None else self.launch.mode
+
+    @property
+    def takes_over(self) -> bool:
+        """Whether runs are handed to somebody who is there already, and have no pod of their own."""
+        return self.mode in (ENDPOINT, POOL)
 
     @property
     def template(self) -> PodTemplate | None:
@@ -348,8 +371,10 @@ class WorkflowRunnerStatus(Resource):
         description="Ready, Reconciling, Stalled; Reachable for one at an endpoint.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    mode: str | None = Field(default=None, description="How runs are started: Job, Pod or Endpoint.")
+    mode: str | None = Field(default=None, description="How runs are started: Job, Pod, Pool or Endpoint.")
     image: str | None = Field(default=None, description="The image that runs get; none at an endpoint.")
+    replicas: int | None = Field(default=None, description="How many pods a pool shall have.")
+    ready_replicas: int | None = Field(default=None, description="How many of them can take executions.")
     latency_milliseconds: float | None = Field(
         default=None,
         description="How long the endpoint took to answer a question after its health.",

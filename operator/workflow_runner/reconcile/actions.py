@@ -45,6 +45,10 @@ class TakeTurn(Struct, frozen=True):
     limit: int | None
 
 
+class TakeReplica(Struct, frozen=True):
+    """Ask for a place in the runner's pool; then plan again."""
+
+
 class CreateInput(Struct, frozen=True):
     """Make the ConfigMap that holds an input too large for an annotation; one that is there already is as good."""
 
@@ -136,6 +140,7 @@ Action = (
     | EndRun
     | SetDesired
     | TakeTurn
+    | TakeReplica
     | CreateInput
     | CreateWorkload
     | FollowEndpoint

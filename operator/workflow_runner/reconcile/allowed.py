@@ -46,7 +46,7 @@ def not_allowed(
         refusals = chain(
             check.namespace(execution_namespace, operator_namespace),
             check.stigmer(),
-            *(of_pods if runner.spec.endpoint is None else (check.endpoint(),)),
+            *((check.handed_over(),) if runner.spec.takes_over else of_pods),
         )
         found = list(islice(refusals, MAX_MESSAGES + 1))
     except (ValueError, RecursionError):  # pydantic and Python each have a depth that they do not go beyond
@@ -101,18 +101,19 @@ class _Check(Struct, frozen=True):
             where = f"the WorkflowRunner {self.runner.namespace}/{self.runner.name}"
             yield f"spec.workflow.stigmer is not allowed: ask whoever looks after {where} to set its spec.allow.stigmer"
 
-    def endpoint(self) -> Iterator[str]:
-        """What no runner at an endpoint can have: Secrets do not leave the cluster, nor may the operator read them, and there
-        is no pod that a template could be of."""
+    def handed_over(self) -> Iterator[str]:
+        """What no run can have that is handed over: the operator may not read Secrets, and there is no pod of its own that
+        could mount one, or that a template could be of."""
         runner = f"WorkflowRunner {self.runner.namespace}/{self.runner.name}"
-        why = f"Secrets stay in the cluster, and {runner} is at an endpoint: use one that launches, or secrets of its own"
+        what = "is at an endpoint" if self.runner.spec.endpoint is not None else "has a pool"
+        why = f"Secrets stay where they are, and {runner} {what}: use one that launches, or secrets of its own"
         for name in sorted(self.spec.secrets or {}):
             yield f"spec.secrets.{name}: {why}"
         for number, variable in enumerate(self.spec.env or []):
             if variable.value_from is not None and variable.value_from.secret_key_ref is not None:
                 yield f"spec.env[{number}].valueFrom.secretKeyRef: {why}"
         if self.asked:
-            yield f"spec.template: {runner} is at an endpoint, and launches no pod: remove it"
+            yield f"spec.template: {runner} {what}, and launches no pod: remove it"
 
     def environment(self) -> Iterator[str]:
         of_runner = {str(entry.get("name")) for entry in _workflow_container(self.of_runner).get("env") or []}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from workflow_runner.crd.durations import seconds
+from workflow_runner.crd.runner import POOL
 from workflow_runner.reconcile.actions import Action, DeleteWorkload, EndRun, ForceCancel, Plan, SetDesired, WriteStatus
 from workflow_runner.reconcile.bounds import fitted
 from workflow_runner.reconcile.decisions import launched, phase_event, until_next_write
@@ -15,7 +16,7 @@ from workflow_runner.reconcile.launching import follow_endpoint, relaunch
 from workflow_runner.reconcile.live import Desired, End, LiveRun
 from workflow_runner.reconcile.observed import Observed
 from workflow_runner.reconcile.pod_trouble import refusal, trouble
-from workflow_runner.reconcile.remote import remote_end
+from workflow_runner.reconcile.remote import remote_end, replica_lost
 from workflow_runner.reconcile.run_end import Lost, run_end, timed_out
 from workflow_runner.reconcile.status import IN_PROGRESS, desired_of, followed, in_progress, requested_at
 from workflow_runner.reconcile.timestamps import from_text
@@ -27,6 +28,8 @@ TIMEOUT_MARGIN = timedelta(seconds=15)
 RUNNING_BEFORE_WRITE = timedelta(milliseconds=500)
 """How long a run runs before status says so: what is over by then is told by its end, in one write."""
 HELD_UP_RETRY = 10.0
+REPLICA_RETRY = 1.0
+"""How soon it is looked again whether a replica that does not answer is there at all."""
 
 
 def follow(o: Observed) -> Plan | None:
@@ -50,7 +53,10 @@ def follow(o: Observed) -> Plan | None:
 
 def _found_end(o: Observed) -> End | Lost | None:
     """The end that the workload, or the endpoint, shows."""
-    return remote_end(o.remote, o.now) if o.at_endpoint else run_end(o.mode, o.job, o.pod, o.now)
+    if not o.at_endpoint:
+        return run_end(o.mode, o.job, o.pod, o.now)
+    end = remote_end(o.remote, o.now)
+    return replica_lost(o.now) if end is None and o.replica_lost else end
 
 
 def _over(o: Observed, live: LiveRun) -> Plan | None:
@@ -90,6 +96,8 @@ def _show(o: Observed, live: LiveRun, desired: Desired, again: float | None) -> 
     status = in_progress(o, phase) if why is None else in_progress(o, phase, reason=why[0], message=why[1])
     if o.held_up:
         again = min(again or HELD_UP_RETRY, HELD_UP_RETRY)
+    if o.mode == POOL and o.remote is not None and o.remote.reason:
+        again = min(again or REPLICA_RETRY, REPLICA_RETRY)
     status = followed(o, live, status)
     tell: tuple[Action, ...] = (SetDesired(desired),) if desired != live.desired else ()
     tell = (*_attached(o), *tell)
@@ -169,8 +177,13 @@ def grace(o: Observed) -> timedelta:
 def _removed(o: Observed, reason: str) -> tuple[Action, ...]:
     """The workload taken away from a run that is not asked any more: its container has a second."""
     if o.at_endpoint:
-        there = "submitTime" in o.status and o.live is not None and not (o.remote is not None and o.remote.forgotten)
-        return (ForceCancel(o.snapshot, o.live.execution_id, reason),) if there and o.live is not None else ()
+        gone = o.replica_lost or (o.remote is not None and o.remote.forgotten)
+        there = "submitTime" in o.status and o.live is not None and not gone
+        return (
+            (ForceCancel({**o.snapshot, "replica": o.status.get("replica")}, o.live.execution_id, reason),)
+            if there and o.live is not None
+            else ()
+        )
     return () if o.workload is None else (DeleteWorkload(o.mode, o.workload["metadata"]["name"], at_once=True),)
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from workflow_runner.crd.durations import seconds
+from workflow_runner.crd.runner import POOL
 from workflow_runner.launchers.job import build_job
 from workflow_runner.launchers.pod import build_pod
 from workflow_runner.launchers.run import LaunchedRun, build_input, workload_name
@@ -24,12 +26,13 @@ from workflow_runner.reconcile.actions import (
     Plan,
     StartOver,
     SuspendJob,
+    TakeReplica,
     WriteStatus,
 )
 from workflow_runner.reconcile.allowed import not_allowed
 from workflow_runner.reconcile.decisions import SOURCE_MISSING_RETRY, WARNING, launched, phase_event, with_finalizer, written
 from workflow_runner.reconcile.live import End
-from workflow_runner.reconcile.observed import Accepted, Missing, Observed
+from workflow_runner.reconcile.observed import Accepted, Missing, Observed, Replica
 from workflow_runner.reconcile.pod_trouble import refusal
 from workflow_runner.reconcile.run_end import input_changed
 from workflow_runner.reconcile.status import desired_of, followed, in_progress, pinned, started_as, starting_over
@@ -38,6 +41,7 @@ Json = dict[str, Any]
 
 LAUNCH_RETRY = 5.0
 STOPPING_RETRY = 2.0
+NO_REPLICA_RETRY = 1.0
 
 
 def launch(o: Observed) -> Plan | None:
@@ -46,6 +50,9 @@ def launch(o: Observed) -> Plan | None:
         return None
     if _outlives_its_job(o):
         return _until_it_is_gone(o)
+    unplaced = _unplaced(o, "Pending")
+    if unplaced is not None:
+        return unplaced
     launches = o.status.get("launches") or 1
     name = workload_name(o.metadata["name"], o.uid, o.run_id, launches)
     if o.launch_error:
@@ -121,6 +128,9 @@ def relaunch(o: Observed, status: Json, *, lost: End | None = None) -> Plan:
         return _held_up(o, status, "NotAllowed", refusals)
     if o.checked.digest != o.status.get("specDigest"):
         return Plan((EndRun(input_changed(o.now)),))
+    unplaced = _unplaced(o, status["phase"])
+    if unplaced is not None:
+        return unplaced
     launches = (o.status.get("launches") or 1) + 1
     if o.launch_error:
         reason, message = refusal(o.launch_error, o.mode)
@@ -147,7 +157,25 @@ def follow_endpoint(o: Observed) -> FollowEndpoint | None:
         return None
     accepted = o.checked if isinstance(o.checked, Accepted) and o.checked.digest == o.status.get("specDigest") else None
     run = None if accepted is None or live.source_sequence else _run(o, accepted, o.status.get("launches") or 1, o.snapshot)
-    return FollowEndpoint(o.snapshot, live.execution_id, live.attempt, o.status.get("workflow", ""), run)
+    return FollowEndpoint(_way(o, o.snapshot), live.execution_id, live.attempt, o.status.get("workflow", ""), run)
+
+
+def _unplaced(o: Observed, phase: str) -> Plan | None:
+    """A run of a pool that has no place there: ask for one, or wait. None where it has, or needs, none."""
+    if o.mode != POOL or isinstance(o.replica, Replica):
+        return None
+    if o.replica is None:
+        return Plan((TakeReplica(),))
+    busy = f"all {o.replica.ready} that are ready have as many runs as they may have" if o.replica.ready else "none is ready"
+    status = in_progress(o, phase, reason="NoReplica", message=f"The run waits for a replica of the pool: {busy}.")
+    return written(o, status if o.live is None else followed(o, o.live, status), again_after=NO_REPLICA_RETRY)
+
+
+def _way(o: Observed, snapshot: Json) -> Json:
+    """What status says of the runner, and of the replica that the run is, or was, handed to."""
+    if o.mode != POOL:
+        return snapshot
+    return {**snapshot, "replica": to_builtins(o.replica) if isinstance(o.replica, Replica) else o.status.get("replica")}
 
 
 def _held_up(o: Observed, status: Json, reason: str, message: str) -> Plan:
@@ -170,7 +198,7 @@ def _start(o: Observed, accepted: Accepted, launches: int, snapshot: Json) -> tu
     run = _run(o, accepted, launches, snapshot)
     if o.at_endpoint:
         attempt = 1 if o.live is None else o.live.attempt + ("submitTime" in o.status)
-        return (FollowEndpoint(snapshot, run.execution_id, attempt, accepted.workflow, run),)
+        return (FollowEndpoint(_way(o, snapshot), run.execution_id, attempt, accepted.workflow, run),)
     stored = build_input(run)
     build = build_pod if o.mode == "Pod" else build_job
     return (*((CreateInput(stored),) if stored is not None else ()), CreateWorkload(build(o.launch, run)))

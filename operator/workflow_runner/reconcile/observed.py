@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from workflow_runner.crd import group
 from workflow_runner.crd.execution import WorkflowExecutionSpec
-from workflow_runner.crd.runner import ENDPOINT, WorkflowRunnerSpec
+from workflow_runner.crd.runner import ENDPOINT, POOL, WorkflowRunnerSpec
 from workflow_runner.launchers.run import LaunchSettings
 from workflow_runner.reconcile.live import End, LiveRun
 
@@ -73,6 +73,20 @@ class Delivery(Struct, frozen=True):
     pending: int
 
 
+class Replica(Struct, frozen=True):
+    """A place for a run in its runner's pool: a pod, and where it listens."""
+
+    name: str
+    uid: str
+    address: str
+
+
+class NoReplica(Struct, frozen=True):
+    """There is no place: so many replicas are ready, and all of them have as many runs as they may have."""
+
+    ready: int
+
+
 class Remote(Struct, frozen=True):
     """A run at its runner's endpoint, as whoever follows it there knows it now.
 
@@ -93,8 +107,9 @@ class Observed(Struct, frozen=True):
     None when there is none; they were asked for from the API server where that mattered. `turn` is None until the
     plan has asked for it. `held_up` is the word of the Job controller or the kubelet on why there is no pod, or no
     container. `spec_changed` says whether document or input are others than those that the run was pinned to; None
-    where nobody looked. `remote` is None where nobody follows the run at an endpoint. `seconds_since_write` is None when
-    this operator has not written the status yet.
+    where nobody looked. `remote` is None where nobody follows the run at an endpoint. `replica` is None until the plan has
+    asked for a place in a pool; `replica_lost` says that the pod is gone which had the run. `seconds_since_write` is None
+    when this operator has not written the status yet.
     """
 
     now: datetime
@@ -113,6 +128,8 @@ class Observed(Struct, frozen=True):
     held_up: str | None = None
     spec_changed: bool | None = None
     remote: Remote | None = None
+    replica: Replica | NoReplica | None = None
+    replica_lost: bool = False
     seconds_since_write: float | None = None
     status_interval: float = 1.0
 
@@ -154,7 +171,7 @@ class Observed(Struct, frozen=True):
 
     @property
     def mode(self) -> str:
-        """How the run is, or would be, started: Job, Pod or Endpoint."""
+        """How the run is, or would be, started: Job, Pod, Pool or Endpoint."""
         now = self.runner.spec.mode if self.runner is not None else "Job"
         return str(self.snapshot.get("mode") or now)
 
@@ -165,8 +182,8 @@ class Observed(Struct, frozen=True):
 
     @property
     def at_endpoint(self) -> bool:
-        """Whether the run is, or would be, handed to a runner at an endpoint."""
-        return self.mode == ENDPOINT
+        """Whether the run is, or would be, handed to a runner at an endpoint, or in a pool."""
+        return self.mode in (ENDPOINT, POOL)
 
     @property
     def in_line(self) -> bool:

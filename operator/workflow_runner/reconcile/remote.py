@@ -41,6 +41,12 @@ def remote_end(remote: Remote | None, now: datetime) -> End | Lost | None:
     return Lost(_failed(now, "The runner has forgotten the run", detail, FORGOTTEN))
 
 
+def replica_lost(now: datetime) -> Lost:
+    """What a run is whose replica is gone."""
+    detail = "the pod of the pool that had it was removed, or its node went away"
+    return Lost(_failed(now, "The run's replica is gone", detail, "run.replica-lost"))
+
+
 def refused_by_runner(
     message: str, now: datetime, *, code: str = "endpoint.refused", title: str = "The run cannot be handed to its runner"
 ) -> End:

@@ -38,9 +38,12 @@ def runner_status(
     invalid: str | None,
     stigmer_problem: str | None,
     health: Health | None = None,
+    replicas: tuple[int, int] | None = None,
+    pool_problem: str | None = None,
 ) -> Json:
     """The status of a runner. `invalid` says why its spec cannot be read; `stigmer_problem` why callbacks would fail,
-    None as well where it names no Stigmer. `health` is of its endpoint, None where nobody has looked yet or there is none."""
+    None as well where it names no Stigmer. `health` is of its endpoint, None where nobody has looked yet or there is none.
+    `replicas` are those that its pool shall have, and has ready; `pool_problem` says why the pool cannot be made."""
     spec, generation = runner.get("spec") or {}, int(runner["metadata"].get("generation", 0))
     status: Json = dict(runner.get("status") or {})
     status |= {
@@ -53,8 +56,16 @@ def runner_status(
     if spec.get("endpoint"):
         del status["image"]
     status |= _found(health)
+    for key, number in zip(("replicas", "readyReplicas"), replicas or (None, None), strict=True):
+        status.pop(key, None)
+        if number is not None:
+            status[key] = number
     if invalid is not None:
         ready = ("False", "InvalidSpec", invalid)
+    elif pool_problem is not None:
+        ready = ("False", "PoolNotMade", f"The pool cannot be made as the runner says: {pool_problem}")
+    elif replicas is not None and not replicas[1]:
+        ready = ("False", "NoReplica", f"None of the {replicas[0]} replicas of the pool is ready.")
     elif spec.get("endpoint") and health is None:
         ready = ("Unknown", "NotLookedAt", "The endpoint has not been looked at yet.")
     elif health is not None and not (health.reachable and health.serving):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from workflow_runner.reconcile.bounds import representable, size
 from workflow_runner.reconcile.live import Desired, End, LiveRun
-from workflow_runner.reconcile.observed import Accepted, Observed, Runner
+from workflow_runner.reconcile.observed import Accepted, Observed, Replica, Runner
 from workflow_runner.reconcile.pod_trouble import HOPELESS
 from workflow_runner.reconcile.timestamps import from_text, to_seconds_text, to_text
 
@@ -129,7 +130,8 @@ def pinned(o: Observed, runner: Runner, accepted: Accepted, *, workload: str, la
 def started_as(o: Observed, workload: str) -> Json:
     """What status says of a launch: the workload's name or, at an endpoint, since when."""
     if o.at_endpoint:
-        return {"submitTime": o.status.get("submitTime") or to_text(o.now)}
+        placed = {"replica": to_builtins(o.replica)} if isinstance(o.replica, Replica) else {}
+        return {"submitTime": o.status.get("submitTime") or to_text(o.now), **placed}
     return {"podName" if o.mode == "Pod" else "jobName": workload}
 
 

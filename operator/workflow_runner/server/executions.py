@@ -70,7 +70,7 @@ class ExecutionCalls:
         started = await self._executions.start(_start_request(request, awaited=True), who)
         # Beside the stream: a reader that reads nothing must not let the run go on.
         limit = asyncio.create_task(self._out_of_time(started, deadline), name=f"limit of {started.execution_id}")
-        done = False
+        done, reason = False, GONE
         try:
             async with contextlib.aclosing(self._executions.subscribe(started.execution_id, 0, who)) as events:  # type: ignore[type-var]
                 while True:
@@ -83,6 +83,7 @@ class ExecutionCalls:
                         return
                     yield event
         except TimeoutError:
+            reason = LATE
             what = "it was cancelled" if started.begun else "it goes on, since another call began it"
             raise OutOfTime(
                 f"execution {started.execution_id!r} has not ended within {self._awaited}: {what}",
@@ -94,7 +95,7 @@ class ExecutionCalls:
         finally:
             limit.cancel()
             if started.begun and not done:
-                await asyncio.shield(self._give_up(started.execution_id, GONE))
+                await asyncio.shield(self._give_up(started.execution_id, reason))
 
     async def _out_of_time(self, started: Started, deadline: float) -> None:
         await asyncio.sleep(deadline - asyncio.get_running_loop().time())

@@ -6,6 +6,8 @@ outlive an operator. Serving certificates live in memory only and are made again
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import ipaddress
 from datetime import UTC, datetime, timedelta
 
@@ -52,7 +54,14 @@ def new_authority(now: datetime | None = None) -> Authority:
     return Authority(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
 
 
-def serving_certificate(authority: Authority, names: list[str], now: datetime | None = None) -> tuple[bytes, bytes]:
+def pool_key(authority: Authority, uid: str) -> str:
+    """The key of a runner's pool: made from the CA's, so that it need not be read from where it is kept."""
+    return hmac.new(authority.key, f"pool/{uid}".encode(), hashlib.sha256).hexdigest()
+
+
+def serving_certificate(
+    authority: Authority, names: list[str], now: datetime | None = None, *, lifetime: timedelta = SERVING_LIFETIME
+) -> tuple[bytes, bytes]:
     """(key, certificate chain) as PEM for a server that is called by any of `names`."""
     now = now or datetime.now(UTC)
     ca = x509.load_pem_x509_certificate(authority.certificate)
@@ -67,7 +76,7 @@ def serving_certificate(authority: Authority, names: list[str], now: datetime | 
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + SERVING_LIFETIME)
+        .not_valid_after(now + lifetime)
         .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(sign_certificates=False), critical=True)

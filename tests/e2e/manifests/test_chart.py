@@ -320,3 +320,18 @@ def test_secrets_of_a_runners_endpoint_can_be_read_and_no_others() -> None:
         if "secrets" in rule["resources"] and "get" in rule["verbs"] and "key-" in role["metadata"]["name"]
     ]
     assert sorted(read) == [["authority"], ["key"], ["own"]]
+
+
+def test_pools_can_be_made_where_that_is_said_and_in_the_releases_own_namespace() -> None:
+    roles = [
+        role
+        for role in of(rendered({"rbac": {"poolNamespaces": ["team-a"]}}), "Role")
+        if role["metadata"]["name"].endswith("-pools")
+    ]
+    assert sorted(role["metadata"]["namespace"] for role in roles) == ["team-a", "workflow-runner"]
+    for role in roles:
+        assert {rule["resources"][0]: rule["verbs"] for rule in role["rules"]} == {
+            "statefulsets": ["create", "patch", "delete"],
+            "services": ["create", "patch"],
+            "secrets": ["create"],
+        }

@@ -12,15 +12,16 @@ import copy
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
-from tests.unit.controller.test_reconciler import OneExecution
+from tests.unit.controller.test_reconciler import ISSUED, OneExecution
 from tests.unit.interpreter.virtual import whole
 from tests.unit.reconcile.conftest import LAUNCH, UID
 from tests.until import until
 
-from workflow_runner.cluster import Cluster, NotFound
+from workflow_runner.cluster import Cluster, Conflict, NotFound
 from workflow_runner.controller.endpoint_runs import Pace
 from workflow_runner.controller.endpoints import Endpoints
 from workflow_runner.controller.observer import Observer
+from workflow_runner.controller.pools import Pools
 from workflow_runner.controller.queue import KeyedQueue
 from workflow_runner.controller.reconciler import Reconciler
 from workflow_runner.controller.runners import RunnerReconciler, is_runner, key_of
@@ -48,6 +49,9 @@ class ApiServer(OneExecution):
     def __init__(self, resource: Json) -> None:
         super().__init__(resource)
         self.secrets: dict[str, dict[str, bytes]] = {}
+        self.applied: dict[str, Json] = {}
+        """The objects of a pool, by kind."""
+        self.pods: dict[str, Json] = {}
         self.runner_writes: list[Json] = []
         self.statuses: list[Json] = []
 
@@ -60,6 +64,23 @@ class ApiServer(OneExecution):
         if name not in self.secrets:
             raise NotFound("no such Secret", 404)
         return self.secrets[name]
+
+    async def apply(self, manifest: Json) -> Json:
+        self.applied[manifest["kind"]] = copy.deepcopy(manifest)
+        return {**manifest, "metadata": {**manifest["metadata"], "uid": f"uid-of-{manifest['kind']}"}}
+
+    async def create_secret_object(self, manifest: Json) -> None:
+        if "Secret" in self.applied:
+            raise Conflict("exists", 409)
+        self.applied["Secret"] = copy.deepcopy(manifest)
+
+    async def delete_stateful_set(self, namespace: str, name: str) -> None:
+        self.applied.pop("StatefulSet", None)
+
+    async def get_pod(self, namespace: str, name: str) -> Json:
+        if name not in self.pods:
+            raise NotFound("no such pod", 404)
+        return copy.deepcopy(self.pods[name])
 
     async def write_runner_status(self, runner: Json, status: Json) -> Json:
         self.runner_writes.append(copy.deepcopy(status))
@@ -85,14 +106,23 @@ class Operator:
         base = {"workflow": {"yaml": whole(text)}, "runnerRef": {"name": RUNNER[1]}}
         self.server = ApiServer({"metadata": metadata, "spec": {**base, **spec}})
         self.runner_spec: Json = {"type": "other", "endpoint": endpoint, **(runner or {})}
+        if "launch" in self.runner_spec:
+            self.runner_spec = dict(runner or {})
+        self.issued = ISSUED
         self._queueing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         cluster = cast("Cluster", self.server)
         self.queue, self.store = KeyedQueue(), Store()
         self.runs = Runs(Relay(changed=lambda key: None), self.queue.add, self.store.has_ended)
+        self.pools = Pools(cluster, self.store, self.issued, LAUNCH)
         self.endpoints = Endpoints(
-            cluster, self.runs, changed=self.queue.add, looked=lambda runner: self.queue.add(key_of(runner)), pace=PACE
+            cluster,
+            self.runs,
+            self.pools,
+            changed=self.queue.add,
+            looked=lambda runner: self.queue.add(key_of(runner)),
+            pace=PACE,
         )
         destinations = Destinations(cluster)
         self.observer = Observer(
@@ -105,6 +135,7 @@ class Operator:
             namespace="operator",
             again=self.queue.add,
             remote=self.endpoints.remote,
+            pools=self.pools,
         )
         slots = Slots(changed=lambda runner: None, turn=self.queue.add)
         executions = Reconciler(
@@ -115,16 +146,26 @@ class Operator:
             destinations=destinations,
             slots=slots,
             endpoints=self.endpoints,
+            pools=self.pools,
             again=self.queue.add,
         )
         runners = RunnerReconciler(
-            cluster=cluster, store=self.store, slots=slots, destinations=destinations, endpoints=self.endpoints, image="i:1"
+            cluster=cluster,
+            store=self.store,
+            slots=slots,
+            destinations=destinations,
+            endpoints=self.endpoints,
+            pools=self.pools,
+            image="i:1",
         )
 
         async def reconcile(key: str) -> float | None:
             return await (runners if is_runner(key) else executions).reconcile(key)
 
         self.see_runner()
+        self.queue.add(key_of(RUNNER))
+        for pod in self.server.pods.values():
+            self.store.see_pod(pod, deleted=False)
         if self.server.resource is not None:
             self.store.see_execution(self.server.resource, deleted=False)
         self._queueing = asyncio.create_task(self.queue.run(reconcile))
@@ -147,6 +188,16 @@ class Operator:
         self.runner_spec |= spec
         metadata = {"name": RUNNER[1], "namespace": RUNNER[0], "uid": "r", "generation": 1, "resourceVersion": "1"}
         self.store.see_runner({"metadata": metadata, "spec": self.runner_spec}, deleted=False)
+
+    def see_pod(self, pod: Json, *, deleted: bool = False) -> None:
+        """What the watch of pods shows."""
+        name = pod["metadata"]["name"]
+        if deleted:
+            self.server.pods.pop(name, None)
+        else:
+            self.server.pods[name] = pod
+        self.store.see_pod(pod, deleted=deleted)
+        self.queue.add(key_of(RUNNER))
 
     def patch(self, **spec: Any) -> None:
         """A change of the execution's spec."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf import json_format
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from tests import canaries
@@ -196,6 +197,11 @@ class Served:
 def request(text: str, execution_id: str = "run-1", **fields: Any) -> io_pb2.WorkflowExecuteInput:
     """To run a document by its text; the `document` part is added where there is none."""
     return io_pb2.WorkflowExecuteInput(workflow_execution_id=execution_id, workflow_yaml=whole(text), **fields)
+
+
+def output(status: older.ExecutionStatus) -> Any:
+    """What a run gave, as JSON."""
+    return json_format.MessageToDict(status.output)
 
 
 class Refused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,7 @@ async def test_what_is_owed_outlives_the_process(serve: Serve, stigmer: StigmerS
     await served.start()
     await stigmer.up()
     for each in ("killed", "stopped"):
-        await stigmer.until(lambda each=each: len(stigmer.events(each)) >= len(TOLD), SECONDS)
+        await stigmer.until(partial(told, stigmer, each), SECONDS)
         assert [event.event_type for event in stigmer.events(each)] == TOLD
         assert ascending(stigmer.numbers(each))
     assert len(stigmer.events("told")) == len(TOLD), "what has been delivered is not told again"
@@ -119,6 +120,11 @@ async def test_what_is_owed_outlives_the_process(serve: Serve, stigmer: StigmerS
 def written(state: Path) -> list[str]:
     """How executions ended, as it is kept."""
     return [file.read_text() for file in state.rglob("ended.json")]
+
+
+def told(stigmer: StigmerServer, execution_id: str) -> bool:
+    """Whether it has heard of everything."""
+    return len(stigmer.events(execution_id)) >= len(TOLD)
 
 
 async def test_without_a_state_folder_the_last_events_have_a_moment_at_the_end(serve: Serve, stigmer: StigmerServer) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import aiohttp
 import grpc
 import pytest
+from google.protobuf import json_format
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.struct_pb2 import Struct
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -15,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.e2e.cluster import tools
 from tests.integration.calls.server import answering, http_server
 from tests.integration.serve.conftest import Serve
-from tests.integration.serve.served import SECONDS, Served, ascending, refused, request
+from tests.integration.serve.served import SECONDS, Served, ascending, output, refused, request
 from tests.until import until
 
 from workflow_runner.proto.ai.stigmer.agentic.workflowrunner.v1 import io_pb2
@@ -105,7 +107,7 @@ async def test_one_execution_is_steered_through_any_of_the_faces(served: Served)
 @pytest.mark.parametrize("face", ["execution", "command"])
 async def test_execute_streams_every_event_to_the_last(served: Served, face: str) -> None:
     service = getattr(served.services, face)
-    kind = io_pb2.WorkflowExecuteInput if face == "execution" else older.WorkflowExecuteInput
+    kind: Any = io_pb2.WorkflowExecuteInput if face == "execution" else older.WorkflowExecuteInput
     given = kind.FromString(request("do: [{a: {set: {n: 1}}}, {b: {set: {n: '${ .n + 1 }'}}}]").SerializeToString())
     events = [event async for event in service.Execute(given)]
     assert [event.event_type for event in events] == [
@@ -128,10 +130,9 @@ async def test_input_comes_as_it_was_given(served: Served) -> None:
     async with asyncio.timeout(SECONDS):
         events = [event async for event in served.services.execution.Execute(request(HELLO, "other"))]
     assert events[-1].status == "completed"
-    output = (await served.end()).output.struct_value["all"]
-    assert dict(output) == dict(given)
+    assert output(await served.end())["all"] == json_format.MessageToDict(given)
     assert (await served.start_run("do: [{none: {set: {all: '${ . }'}}}]", "run-2")).status == "running"
-    assert dict((await served.end("run-2")).output.struct_value["all"]) == {}, "no input is an empty object"
+    assert output(await served.end("run-2"))["all"] == {}, "no input is an empty object"
 
 
 async def test_whole_numbers_stay_whole(served: Served) -> None:

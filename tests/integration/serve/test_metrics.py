@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
@@ -60,7 +61,7 @@ async def test_calls_executions_and_documents_are_counted(served: Served) -> Non
 
 async def test_methods_that_nobody_serves_are_not_counted(served: Served) -> None:
     for number in range(200):
-        call = served.services.channel.unary_unary(f"/made.up.Service/Method{number}")
+        call: Any = served.services.channel.unary_unary(f"/made.up.Service/Method{number}")
         await refused(call(b""))
     assert not [labels for name, labels in await scraped(served) if "made.up" in str(labels)]
 

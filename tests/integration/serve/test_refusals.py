@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import grpc
 import pytest
@@ -65,7 +66,7 @@ async def test_many_mistakes_in_a_wide_script_fit_into_a_small_answer(served: Se
         "many-variables",
     ],
 )
-async def test_arguments_that_cannot_be_taken(served: Served, fields: dict[str, object], reason: str) -> None:
+async def test_arguments_that_cannot_be_taken(served: Served, fields: dict[str, Any], reason: str) -> None:
     given = request(HELLO)
     if "execution_id" in fields:
         given.workflow_execution_id = str(fields.pop("execution_id"))
@@ -162,7 +163,7 @@ async def test_a_graceful_cancel_is_made_a_forced_one_by_the_next(served: Served
 async def test_the_same_content_is_the_same_run_and_other_content_is_refused(served: Served) -> None:
     async with http_server(answering()) as world:
         text = f"do: [{{once: {{call: http, with: {{method: post, endpoint: '{world.url}/once'}}}}}}]"
-        fields = {"env_vars": {"A": "1", "B": "2"}, "config": {"timeout": "PT1M"}}
+        fields: dict[str, Any] = {"env_vars": {"A": "1", "B": "2"}, "config": {"timeout": "PT1M"}}
         first = await served.start_run(text, **fields)
         assert await served.start_run(text, **fields) == first
         await served.end()
@@ -211,7 +212,7 @@ async def test_no_room_says_when_to_come_again(serve: Serve) -> None:
 @pytest.mark.parametrize("face", ["execution", "command"])
 async def test_execute_is_not_for_runs_that_may_take_longer_than_a_caller_waits(served: Served, face: str) -> None:
     service = getattr(served.services, face)
-    kind = io_pb2.WorkflowExecuteInput if face == "execution" else older.WorkflowExecuteInput
+    kind: Any = io_pb2.WorkflowExecuteInput if face == "execution" else older.WorkflowExecuteInput
     for given in (
         request("timeout: {after: PT11M}\ndo: [{step: {set: {n: 1}}}]"),
         request(HELLO, config={"timeout": "PT11M"}),

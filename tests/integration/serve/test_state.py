@@ -7,6 +7,7 @@ import json
 import random
 import signal
 from collections import Counter, defaultdict
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -15,7 +16,7 @@ from tests import canaries
 from tests.integration.calls.server import Server, answering, http_server
 from tests.integration.cli.program import call
 from tests.integration.serve.conftest import Serve
-from tests.integration.serve.served import ON_LOOPBACK, SECONDS, Served, ascending, refused, request
+from tests.integration.serve.served import ON_LOOPBACK, SECONDS, Served, ascending, output, refused, request
 from tests.until import until
 
 from workflow_runner.proto.ai.stigmer.agentic.workflowrunner.v1 import io_pb2
@@ -43,13 +44,23 @@ def effects(world: Server) -> dict[str, set[str]]:
     return found
 
 
+async def calls_reach(world: Server, number: int) -> None:
+    """Wait until there were so many."""
+    await until(lambda: len(world.seen) >= number, SECONDS)
+
+
+def answered(answers: Counter[str], number: float) -> bool:
+    """Whether more calls than that were taken."""
+    return answers["OK"] > number
+
+
 async def test_killed_again_and_again_no_finished_task_runs_again(kept: Served) -> None:
     chance = random.Random(7)
     async with http_server(answering()) as world:
         await kept.start_run(CHAIN.replace("URL", world.url).replace("do:\n", "do:\n  - nap: {wait: PT0.05S}\n"))
         for _ in range(5):
             calls = len(world.seen) + chance.randint(0, 1)
-            await until(lambda calls=calls: len(world.seen) >= min(calls, STEPS), SECONDS)
+            await calls_reach(world, min(calls, STEPS))
             await kept.kill()
             await kept.start()
         assert (await kept.end()).status == "completed"
@@ -106,11 +117,11 @@ async def test_restarted_under_load_nothing_is_lost_and_nothing_runs_twice(kept:
 
         callers = [asyncio.create_task(caller(each)) for each in ids]
         for share in (0.2, 0.6):
-            await until(lambda share=share: answers["OK"] > 1000 * share, SECONDS)
+            await until(partial(answered, answers, 1000 * share), SECONDS)
             assert await kept.stop() == 0
             await kept.start()
         await asyncio.gather(*callers)
-        ended = Counter()
+        ended: Counter[str] = Counter()
         for each in ids:
             ended[(await kept.end(each)).status] += 1
         assert (ended, answers["OK"]) == ({"completed": 1000}, 1000)
@@ -184,7 +195,7 @@ async def test_an_output_is_told_with_the_status_up_to_a_size_also_after_a_resta
         assert (await kept.end(name)).status == "completed"
     for _ in range(2):
         assert [(await kept.status(name)).HasField("output") for name in ("small", "medium", "large")] == [True, True, False]
-        assert len((await kept.status("medium")).output.struct_value["text"]) == 100_000
+        assert len(output(await kept.status("medium"))["text"]) == 100_000
         told = [(await kept.story(name))[-1].HasField("output") for name in ("small", "medium", "large")]
         assert told == [True, False, False]
         await kept.kill()
@@ -199,7 +210,7 @@ async def test_numbers_are_never_used_again(kept: Served) -> None:
         await kept.start_run(text)
         seen: dict[int, older.WorkflowProgressEvent] = {}
         for round_ in range(1, 4):
-            await until(lambda round_=round_: len(world.seen) > 60 * round_, SECONDS)
+            await calls_reach(world, 60 * round_ + 1)
             page = await kept.services.query.GetEvents(older.GetExecutionEventsRequest(execution_id="run-1"))
             for event in page.events:
                 assert seen.setdefault(event.sequence_number, event) == event

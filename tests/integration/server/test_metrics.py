@@ -15,11 +15,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.integration.server.conftest import RUN, ApiServer, Sink
 from tests.integration.server.test_sink import event, progress, token
+from tests.unit.controller.test_reconciler import ISSUED
+from tests.unit.reconcile.conftest import LAUNCH
 from tests.until import until
 
 from workflow_runner.cli.observing import Parts, join
 from workflow_runner.cluster import Busy, Cluster, NotFound
 from workflow_runner.controller.endpoints import Endpoints
+from workflow_runner.controller.pools import Pools
 from workflow_runner.controller.queue import KeyedQueue
 from workflow_runner.controller.reachability import Reachability
 from workflow_runner.controller.runs import Runs
@@ -59,7 +62,11 @@ class Operator:
         self.relay = Relay(changed=lambda key: None)
         self.cluster, self.sink = cluster, sink
         self.endpoints = Endpoints(
-            cluster, Runs(self.relay, self.queue.add, self.store.has_ended), changed=self.queue.add, looked=lambda runner: None
+            cluster,
+            Runs(self.relay, self.queue.add, self.store.has_ended),
+            Pools(cluster, self.store, ISSUED, LAUNCH),
+            changed=self.queue.add,
+            looked=lambda runner: None,
         )
         parts = Parts(cluster, self.store, self.queue, self.validator, self.relay, sink.service, self.endpoints, "operator")
         join(parts, self.metrics, self.reachability)

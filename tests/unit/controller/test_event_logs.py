@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from workflow_runner.controller.event_logs import EventLogs
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
@@ -54,7 +55,12 @@ def test_a_kept_event_is_its_own() -> None:
 async def test_whoever_waits_hears_of_events_and_of_the_end() -> None:
     logs = EventLogs()
     logs.open("a")
-    for cause in (lambda: logs.told("a", event(1)), lambda: logs.moved("a"), lambda: logs.forget("a")):
+    causes: list[Callable[[], None]] = [
+        lambda: logs.told("a", event(1)),
+        lambda: logs.moved("a"),
+        lambda: logs.forget("a"),
+    ]
+    for cause in causes:
         waiting = [asyncio.create_task(logs.news("a")) for _ in range(2)]
         await asyncio.sleep(0)
         cause()

@@ -70,7 +70,14 @@ def test_how_it_stands() -> None:
 def test_the_same_request_is_told_from_another_one() -> None:
     spec = resource()["spec"]
     assert _content(spec) == _content({**spec, "paused": True, "runnerRef": {"name": "default"}})
-    for change in ({"input": 1}, {"workflow": {"yaml": "…!"}}, {"runnerRef": {"name": "x"}}, {"env": []}, {"timeout": "1s"}):
+    changes: list[Json] = [
+        {"input": 1},
+        {"workflow": {"yaml": "…!"}},
+        {"runnerRef": {"name": "x"}},
+        {"env": []},
+        {"timeout": "1s"},
+    ]
+    for change in changes:
         assert _content(spec) != _content({**spec, **change})
 
 

@@ -18,6 +18,7 @@ from tests.unit.reconcile.conftest import JOB, LAUNCH, UID
 from workflow_runner.cluster import Busy, Cluster, ClusterError, Conflict, Forbidden, NotFound, Rejected
 from workflow_runner.controller.endpoints import Endpoints
 from workflow_runner.controller.observer import Observer
+from workflow_runner.controller.pools import Issued, Pools
 from workflow_runner.controller.reconciler import Reconciler
 from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.slots import Slots
@@ -37,6 +38,7 @@ from workflow_runner.stigmer.relay import Relay
 Json = dict[str, Any]
 
 RUNNER = ("ns", "default")
+ISSUED = Issued(b"", lambda name: (b"", b""), lambda uid: "")
 
 
 class OneExecution:
@@ -164,7 +166,8 @@ class Operator:
         cluster = cast("Cluster", self.server)
         self.store = Store()
         self.runs = Runs(Relay(changed=lambda key: None), self.again.append, self.store.has_ended)
-        self.endpoints = Endpoints(cluster, self.runs, changed=self.again.append, looked=lambda runner: None)
+        self.pools = Pools(cluster, self.store, ISSUED, LAUNCH)
+        self.endpoints = Endpoints(cluster, self.runs, self.pools, changed=self.again.append, looked=lambda runner: None)
         self.observer = Observer(
             cluster=cluster,
             store=self.store,
@@ -175,6 +178,7 @@ class Operator:
             namespace="operator",
             again=lambda uid, after: self.again.append(uid),
             remote=self.endpoints.remote,
+            pools=self.pools,
         )
         self.slots = Slots(changed=lambda runner: None, turn=self.again.append)
         self.reconciler = Reconciler(
@@ -185,6 +189,7 @@ class Operator:
             destinations=Destinations(cluster),
             slots=self.slots,
             endpoints=self.endpoints,
+            pools=self.pools,
             again=lambda uid, after: self.again.append(uid),
         )
         runner = {"metadata": {"name": "default", "namespace": "ns", "uid": "r", "generation": 1}, "spec": {}}

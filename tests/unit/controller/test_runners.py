@@ -6,9 +6,12 @@ import copy
 from typing import Any, cast
 
 import pytest
+from tests.unit.controller.test_reconciler import ISSUED
+from tests.unit.reconcile.conftest import LAUNCH
 
 from workflow_runner.cluster import Cluster, Conflict, NotFound
 from workflow_runner.controller.endpoints import Endpoints
+from workflow_runner.controller.pools import Pools
 from workflow_runner.controller.runners import RunnerReconciler, key_of
 from workflow_runner.controller.runs import Runs
 from workflow_runner.controller.slots import Slots
@@ -49,13 +52,15 @@ class World:
         self.slots = Slots(changed=lambda runner: None, turn=lambda uid: None)
         runs = Runs(Relay(changed=lambda key: None), lambda key: None, self.store.has_ended)
         self.looked: list[tuple[str, str]] = []
-        self.endpoints = Endpoints(cluster, runs, changed=lambda uid: None, looked=self.looked.append)
+        self.pools = Pools(cluster, self.store, ISSUED, LAUNCH)
+        self.endpoints = Endpoints(cluster, runs, self.pools, changed=lambda uid: None, looked=self.looked.append)
         self.reconciler = RunnerReconciler(
             cluster=cluster,
             store=self.store,
             slots=self.slots,
             destinations=Destinations(cluster),
             endpoints=self.endpoints,
+            pools=self.pools,
             image="image:1",
         )
         self.see(**spec)

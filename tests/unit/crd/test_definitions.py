@@ -61,8 +61,8 @@ def test_no_default_is_null(definition: Json) -> None:
 
 SPECS = {
     "WorkflowExecution": """
-        runnerRef runId executionId workflow input inputFrom env secrets timeout retries ttlAfterFinished deleteAfterFinished template
-        paused cancelled cancellation
+        runnerRef runId executionId workflow input inputFrom env secrets timeout retries ttlAfterFinished deleteAfterFinished
+        template paused cancelled cancellation
     """,
     "WorkflowRunner": "type endpoint tls apiKeySecretRef launch stigmer limits defaults allow snapshots paused",
 }

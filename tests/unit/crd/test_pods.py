@@ -29,6 +29,7 @@ def test_a_template_is_read_whole_with_what_no_field_names() -> None:
     assert execution.template is not None
     assert execution.template.to_json() == TEMPLATE
     runner = WorkflowRunnerSpec.model_validate({"launch": {"template": TEMPLATE}})
+    assert runner.launch is not None
     assert runner.launch.template is not None
     assert runner.launch.template.to_json() == TEMPLATE
 

@@ -1,0 +1,111 @@
+"""What the operator decides about a run whose runner has a pool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.reconcile.conftest import NOW, UID, Builder, event
+from tests.unit.reconcile.test_plan_endpoints import found, kinds
+
+from workflow_runner.crd import group
+from workflow_runner.crd.runner import WorkflowRunnerSpec
+from workflow_runner.reconcile import actions as act
+from workflow_runner.reconcile.execution import plan
+from workflow_runner.reconcile.live import LiveRun
+from workflow_runner.reconcile.observed import NoReplica, Observed, Remote, Replica, Runner
+from workflow_runner.reconcile.runner import runner_status
+from workflow_runner.reconcile.timestamps import to_text
+
+Json = dict[str, Any]
+
+FIRST, SECOND = (Replica(f"pool-{number}", f"pod-{number}", f"10.0.0.{number}:9090") for number in (1, 2))
+SNAPSHOT: Json = {
+    "name": "default",
+    "namespace": "ns",
+    "uid": "runner-uid",
+    "generation": 1,
+    "type": "embedded",
+    "mode": "Pool",
+}
+RUNNER = Runner("default", "ns", "runner-uid", 1, WorkflowRunnerSpec.model_validate({"launch": {"mode": "Pool"}}))
+
+
+def placed(observed: Builder, live: LiveRun, *, retries: int = 0, **changes: Any) -> Observed:
+    """A run that is on the first replica."""
+    status: Json = {"phase": "Running", "attempt": 1, "launches": 1, "specDigest": "sha256:abc", "executionId": UID}
+    status |= {"runner": {**SNAPSHOT, "retries": retries}, "submitTime": to_text(NOW), "startTime": to_text(NOW)}
+    status |= {"replica": {"name": "pool-1", "uid": "pod-1", "address": "10.0.0.1:9090"}, "workflow": "examples/hello:0.1.0"}
+    status |= {"callback": {"sourceSequence": 1, "baseSequence": 0}}
+    metadata = {"finalizers": [group.FINALIZER]}
+    return observed(status=status, metadata=metadata, live=live, runner=RUNNER, **{"checked": observed.accepted, **changes})
+
+
+@pytest.fixture
+def begun(live: LiveRun) -> LiveRun:
+    live.ingest(event(1, "workflow_started"))
+    return live
+
+
+def test_a_place_is_asked_for_before_anything_is_pinned(observed: Builder) -> None:
+    assert kinds(plan(observed(runner=RUNNER))) == ["TakeReplica"]
+
+
+@pytest.mark.parametrize(("ready", "why"), [(0, "none is ready"), (2, "all 2 that are ready")])
+def test_without_a_place_it_waits(observed: Builder, ready: int, why: str) -> None:
+    decision = plan(observed(runner=RUNNER, replica=NoReplica(ready)))
+    assert kinds(decision) == ["WriteStatus"]
+    [condition] = [item for item in found(decision, act.WriteStatus).status["conditions"] if item["type"] == "Completed"]
+    assert condition["reason"] == "NoReplica"
+    assert why in condition["message"]
+    assert decision.again_after
+
+
+def test_its_replica_is_pinned_and_it_is_handed_over_there(observed: Builder) -> None:
+    decision = plan(observed(runner=RUNNER, replica=FIRST))
+    status = found(decision, act.WriteStatus).status
+    assert status["replica"] == {"name": "pool-1", "uid": "pod-1", "address": "10.0.0.1:9090"}
+    assert (status["runner"]["mode"], status["runner"]["image"]) == ("Pool", observed().launch.image)
+    assert found(decision, act.FollowEndpoint).runner["replica"] == status["replica"]
+
+
+def test_it_is_followed_on_its_replica_after_a_restart(observed: Builder, begun: LiveRun) -> None:
+    assert found(plan(placed(observed, begun)), act.FollowEndpoint).runner["replica"]["uid"] == "pod-1"
+
+
+def test_a_lost_replica_fails_the_run(observed: Builder, begun: LiveRun) -> None:
+    end = found(plan(placed(observed, begun, replica_lost=True)), act.EndRun).end
+    assert (end.phase, end.error["code"]) == ("Failed", "run.replica-lost")
+
+
+def test_or_it_begins_anew_on_another(observed: Builder, begun: LiveRun) -> None:
+    assert kinds(plan(placed(observed, begun, retries=1, replica_lost=True))) == ["TakeReplica"]
+    waiting = plan(placed(observed, begun, retries=1, replica_lost=True, replica=NoReplica(0)))
+    assert "failures" not in found(waiting, act.WriteStatus).status
+    decision = plan(placed(observed, begun, retries=1, replica_lost=True, replica=SECOND))
+    assert kinds(decision) == ["WriteStatus", "StartOver", "FollowEndpoint", "RecordEvent"]
+    status = found(decision, act.WriteStatus).status
+    assert (status["replica"]["name"], status["attempt"], status["failures"]) == ("pool-2", 2, 1)
+    assert found(decision, act.FollowEndpoint).runner["replica"]["name"] == "pool-2"
+
+
+def test_one_that_does_not_answer_is_looked_after_soon(observed: Builder, begun: LiveRun) -> None:
+    decision = plan(placed(observed, begun, remote=Remote("EndpointUnreachable", "")))
+    assert decision.again_after is not None
+    assert decision.again_after <= 1
+
+
+def test_nobody_is_told_by_force_on_a_replica_that_is_gone(observed: Builder, begun: LiveRun) -> None:
+    o = placed(observed, begun, replica_lost=True, spec={"cancelled": True})
+    assert kinds(plan(o)) == ["EndRun"]
+
+
+def test_the_runners_status_tells_of_its_replicas() -> None:
+    base: Json = {"metadata": {"generation": 1}, "spec": {"launch": {"mode": "Pool"}}}
+    fixed: Any = {"now": NOW, "active": 0, "queued": 0, "image": "i", "invalid": None, "stigmer_problem": None}
+    ready: list[Json] = []
+    for replicas, problem in (((2, 1), None), ((2, 0), None), (None, "forbidden")):
+        status = runner_status(base, **fixed, replicas=replicas, pool_problem=problem)
+        ready += [item for item in status["conditions"] if item["type"] == "Ready"]
+        assert status.get("readyReplicas") == (None if replicas is None else replicas[1])
+    assert [item["reason"] for item in ready] == ["Ready", "NoReplica", "PoolNotMade"]
