@@ -59,6 +59,7 @@ class ExecutionCalls:
         self._executions = executions
         self._address = address
         self._awaited = awaited
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def execute(self, request: Any) -> AsyncIterator[older.WorkflowProgressEvent]:
         """Start, and tell until the end; a caller that goes away takes its run with it, one that another began it leaves.
@@ -67,7 +68,7 @@ class ExecutionCalls:
         """
         who = caller()
         deadline = asyncio.get_running_loop().time() + self._awaited.total_seconds()
-        started = await self._executions.start(_start_request(request, awaited=True), who)
+        started = await self._started(_start_request(request, awaited=True))
         # Beside the stream: a reader that reads nothing must not let the run go on.
         limit = asyncio.create_task(self._out_of_time(started, deadline), name=f"limit of {started.execution_id}")
         done, reason = False, GONE
@@ -96,6 +97,23 @@ class ExecutionCalls:
             limit.cancel()
             if started.begun and not done:
                 await asyncio.shield(self._give_up(started.execution_id, reason))
+
+    async def _started(self, request: StartRequest) -> Started:
+        """Start; a caller that goes away meanwhile has gone away from what is started then, too."""
+        starting = asyncio.create_task(self._executions.start(request, caller()))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            task = asyncio.create_task(self._end_when_started(starting), name=f"end {request.execution_id}")
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+            raise
+
+    async def _end_when_started(self, starting: asyncio.Task[Started]) -> None:
+        with contextlib.suppress(WorkflowRunnerError):
+            started = await starting
+            if started.begun:
+                await self._give_up(started.execution_id, GONE)
 
     async def _out_of_time(self, started: Started, deadline: float) -> None:
         await asyncio.sleep(deadline - asyncio.get_running_loop().time())

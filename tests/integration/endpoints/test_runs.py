@@ -84,7 +84,7 @@ async def test_the_environment_goes_along_and_waits_for_a_config_map(served: Ser
 async def test_secrets_do_not_go_to_an_endpoint(served: Served) -> None:
     async with operator(HELLO, served.address, secrets={"x": {"secretKeyRef": {"name": "a", "key": "b"}}}) as made:
         condition = await made.says("NotAllowed")
-        assert "spec.secrets.x: Secrets stay in the cluster" in condition["message"]
+        assert "spec.secrets.x: Secrets stay where they are" in condition["message"]
         assert "submitTime" not in made.status
 
 

@@ -20,8 +20,9 @@ from workflow_runner.hosts.event_bus import EventBus
 from workflow_runner.hosts.execution_store import ExecutionStore
 from workflow_runner.hosts.executions import Caller, StartRequest, UnknownExecution
 from workflow_runner.hosts.jq_pool import JqPool
-from workflow_runner.hosts.local_execution import Environment
+from workflow_runner.hosts.local_execution import ENDS, Environment, LocalExecution
 from workflow_runner.hosts.local_executions import Bounds, LocalExecutions
+from workflow_runner.interpreter.events import Event
 
 NOBODY = Caller()
 QUICK = whole("do: [{step: {set: {n: 1}}}]")
@@ -79,6 +80,20 @@ async def test_beyond_a_size_the_older_ones_keep_only_how_they_ended() -> None:
     assert kept[0] == kept[1] == 1
     assert kept[3] > 400
     assert [(await all_.status(f"run-{number}", NOBODY)).status for number in range(4)] == ["completed"] * 4
+    await all_.close(1)
+
+
+async def test_nobody_hears_of_an_end_that_is_not_written_down(tmp_path: Path) -> None:
+    all_ = executions(Bounds(), ExecutionStore(tmp_path))
+    written: list[bool] = []
+
+    def told(execution: LocalExecution, number: int, event: Event) -> None:
+        if event.type in ENDS:
+            written.append(bool(list(tmp_path.rglob("ended.json"))))
+
+    all_.told = told
+    await ended(all_, "run-1")
+    assert written == [True]
     await all_.close(1)
 
 

@@ -139,7 +139,7 @@ async def test_whoever_waits_is_told_that_the_runner_stops_and_finds_the_run_aga
     await kept.reaches("running")
     assert await kept.stop() == 0
     for said in (await reading, await subscribed):
-        assert said.code is CODE.UNAVAILABLE
+        assert (said.code, said.reason) == (CODE.UNAVAILABLE, "execution.stopping")
     await kept.start()
     assert (await kept.status()).status == "running", "it is nobody's fault but the runner's"
     again = kept.services.execution.Execute(request(WAITING))

@@ -25,8 +25,12 @@ class OneExecution:
         self.cancelled: list[str] = []
         self._begun, self._events, self._stopping = begun, events, stopping
         self._end = asyncio.Event()
+        self.asked, self.may_start = asyncio.Event(), asyncio.Event()
+        self.may_start.set()
 
     async def start(self, request: StartRequest, caller: Caller) -> Started:
+        self.asked.set()
+        await self.may_start.wait()
         return Started(request.execution_id, begun=self._begun)
 
     async def cancel(self, execution_id: str, reason: str, caller: Caller, *, force: bool) -> None:
@@ -96,6 +100,19 @@ async def test_a_caller_that_goes_away_takes_only_its_own_run_with_it() -> None:
         await anext(reader)
         await reader.aclose()  # type: ignore[attr-defined]
         assert executions.cancelled == reasons
+
+
+async def test_a_caller_that_goes_away_while_its_run_is_accepted_takes_it_with_it() -> None:
+    executions = OneExecution()
+    executions.may_start.clear()
+    reader = ExecutionCalls(executions, str).execute(REQUEST)
+    reading = asyncio.create_task(reader.__anext__())  # type: ignore[arg-type]
+    await executions.asked.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    executions.may_start.set()
+    await until(lambda: executions.cancelled == [GONE])
 
 
 async def test_a_runner_that_stops_leaves_the_run_to_the_next_process() -> None:

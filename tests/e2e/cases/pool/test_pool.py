@@ -81,5 +81,8 @@ def test_pause_and_cancel_reach_the_replica(pool: Namespace, case: Path) -> None
 
 def test_the_pool_goes_with_its_runner(pool: Namespace) -> None:
     pool.kubectl("delete", "wfr", "default")
-    for kind in ("statefulsets", "services", "pods"):
-        wait_for(lambda kind=kind: pool.list(kind, "-l", PODS), lambda found: not found, what=f"{kind} are gone", seconds=90)
+
+    def left() -> list[Json]:
+        return [item for kind in ("statefulsets", "services", "pods") for item in pool.list(kind, "-l", PODS)]
+
+    wait_for(left, lambda found: not found, what="nothing of it is left", seconds=90)
