@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -70,6 +71,9 @@ def serve(
     """
     settings = serve_settings(os.environ)
     telemetry.configure_logging(settings.log_level, json=not sys.stderr.isatty())
+    # Nothing that our lines show; finding it out for each takes as long as writing it.
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     state_folder = state_folder or settings.state_folder
     authenticate: Authenticate = anybody if settings.api_keys is None else StaticKeys(settings.api_keys)
     certificates = _certificates(settings)

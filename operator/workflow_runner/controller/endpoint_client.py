@@ -46,8 +46,6 @@ START_SECONDS = 20.0
 LOOK_SECONDS = 5.0
 STREAM_SECONDS = 3600.0
 MOST_CALLS = 32
-MOST_STREAMS = 1000
-"""More runs than these are asked after, instead of listened to."""
 CAPABILITY_SECONDS = 600.0
 MOST_DETAIL = 500
 PROBE = "workflow-runner-probe"
@@ -235,7 +233,7 @@ class EndpointClient:
         if not serving:
             message = f"{self.target.address} says of itself that it does not serve (grpc.health.v1)"
             return Health(True, False, "EndpointNotServing", message, milliseconds, capabilities)
-        if not any(f"{face}/{'e' if face == CONTROLLER else 'E'}xecuteAsync" in capabilities for face in FACES):
+        if not _is_a_runner(capabilities):
             message = f"{self.target.address} has no ExecuteAsync under any of these names: {', '.join(FACES)}"
             return Health(True, False, "EndpointNotARunner", message, milliseconds, capabilities)
         return Health(True, True, "", "", milliseconds, capabilities)
@@ -257,7 +255,8 @@ class EndpointClient:
         found = await self._reflected()
         if found is None:
             found = await self._probed()
-        self._capabilities = (time.monotonic(), found)
+        # What is no runner may be one soon: something else may answer where a Service is being made.
+        self._capabilities = (time.monotonic(), found) if _is_a_runner(found) else None
         return found
 
     async def _reflected(self) -> tuple[str, ...] | None:
@@ -350,6 +349,10 @@ class EndpointClient:
         details = telemetry.redact(details.replace(key, telemetry.REDACTED) if key else details)[:MOST_DETAIL]
         text = f"{method} of {self.target.address}: {error.code().name}: {details}"
         return EndpointError(text, status=error.code(), retry_after=_retry_after(error))
+
+
+def _is_a_runner(capabilities: tuple[str, ...]) -> bool:
+    return any(f"{face}/{'e' if face == CONTROLLER else 'E'}xecuteAsync" in capabilities for face in FACES)
 
 
 def _methods(answer: ServerReflectionResponse, service: str) -> list[str]:

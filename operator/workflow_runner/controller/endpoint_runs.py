@@ -17,7 +17,7 @@ import structlog
 from msgspec import Struct
 
 from workflow_runner.cluster import ClusterError
-from workflow_runner.controller.endpoint_client import MOST_STREAMS, EndpointClient, EndpointError
+from workflow_runner.controller.endpoint_client import EndpointClient, EndpointError
 from workflow_runner.controller.runs import Runs
 from workflow_runner.errors import InvalidInput, Temporary
 from workflow_runner.launchers.endpoint import build_request
@@ -56,13 +56,15 @@ class NotYet(Temporary):
 class Pace(Struct, frozen=True):
     """Seconds. `silent`: after so long without an event the runner is asked how the run stands. `poll`: between questions
     where there is no stream. `sure`: before a runner that does not know a run is asked a last time. `look` and
-    `look_again`: between looks at a runner that is well, and at one that is not."""
+    `look_again`: between looks at a runner that is well, and at one that is not. And how many `streams` may be open to one
+    endpoint: the runs above that are asked after."""
 
     silent: float = 30.0
     poll: float = 2.0
     sure: float = 1.0
     look: float = 20.0
     look_again: float = 5.0
+    streams: int = 1000
     between_tries: Backoff = BETWEEN_TRIES
 
 
@@ -150,7 +152,7 @@ class EndpointRun:
         client = await self._connect()
         if self._run is not None and not await self._hand_over(client, self._run):
             return
-        if "Subscribe" not in client.missing and client.streams < MOST_STREAMS:
+        if "Subscribe" not in client.missing and client.streams < self._pace.streams:
             await self._listen(client)
         else:
             await self._ask_again_and_again()

@@ -28,7 +28,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import InvalidInput, Temporary
 from workflow_runner.hosts.buffer import Kept
 from workflow_runner.hosts.executions import StartRequest
@@ -195,15 +194,14 @@ class ExecutionStore:
 
 def digest_of(request: StartRequest) -> str:
     """`sha256:…` of everything but the id: requests that have the same ask for the same."""
-    content: list[Json] = [
+    content: list[Any] = [
         request.document,
         request.input,
         dict(request.environment),
         dict(request.labels),
         dict(request.config),
     ]
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return "sha256:" + hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+    return "sha256:" + hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
 
 def _sync(folder: Path) -> None:

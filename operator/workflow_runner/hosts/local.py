@@ -182,9 +182,10 @@ class LocalRun:
             await asyncio.wait([self._task])
             await self._linger()
         finally:
-            # Only does something when our own caller was cancelled: then the run must not go on alone.
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            if not self._task.done():
+                # Our own caller was cancelled: then the run must not go on alone.
+                self._task.cancel()
+                await asyncio.gather(self._task, return_exceptions=True)
             await self._hold.close()
             await self._effects.close()
         if self._outcome is None:

@@ -282,7 +282,7 @@ def event_to_json(number: int, event: Event) -> dict[str, Json]:
         "progress": event.progress,
     }
     if event.reference:
-        written |= {"name": event.task_name, "reference": event.reference, "iteration": event.iteration}
+        written |= {"name": event.task_name, "reference": event.reference, "iteration": event.iteration, "kind": event.kind}
     if event.message:
         written["message"] = event.message
     if event.error is not None:
@@ -301,6 +301,7 @@ def event_from_json(written: Any) -> tuple[int, Event]:
         task_name=written.get("name", ""),
         reference=written.get("reference", ""),
         iteration=written.get("iteration", ""),
+        kind=written.get("kind", ""),
         message=written.get("message", ""),
         error=Problem.from_dict(written["error"]) if "error" in written else None,
         code=written.get("code", ""),

@@ -12,7 +12,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import grpc
@@ -102,10 +102,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     @contextlib.asynccontextmanager
     async def _call(self, method: str, context: Context) -> AsyncIterator[None]:
-        began, answered, request_id = time.monotonic(), "OK", _request_id(context)
+        metadata = context.invocation_metadata() or ()
+        began, answered, request_id = time.monotonic(), "OK", _request_id(metadata)
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         try:
-            await self._admit(method, context)
+            await self._admit(method, metadata)
             yield
         except grpc.aio.AbortError:
             answered = _code_of(context)
@@ -134,19 +135,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             if logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
                 log.debug("call", method=method, request_id=request_id, status=answered, seconds=round(seconds, 4))
 
-    async def _admit(self, method: str, context: Context) -> None:
+    async def _admit(self, method: str, metadata: Iterable[tuple[str, Any]]) -> None:
         """Whether the caller may call; raises what the authentication raises."""
         if method.startswith(OPEN):
             return
         token = None
-        for key, value in context.invocation_metadata() or ():
+        for key, value in metadata:
             if key == "authorization" and isinstance(value, str) and value[:7].lower() == "bearer ":
                 token = value[7:].strip()
         _caller.set(await self._authenticate(token))
 
 
-def _request_id(context: Context) -> str:
-    given = next((str(value) for key, value in context.invocation_metadata() or () if key == REQUEST_ID), "")
+def _request_id(metadata: Iterable[tuple[str, Any]]) -> str:
+    given = next((str(value) for key, value in metadata if key == REQUEST_ID), "")
     return given if _ID.fullmatch(given) else uuid.uuid4().hex
 
 

@@ -166,6 +166,7 @@ class GrpcCalls:
 
     def __init__(self, shown: Shown) -> None:
         self._method_names = Names()
+        self._children: dict[tuple[str, str], Histogram] = {}
         self._time = shown.histogram(
             "grpc_call_duration_seconds",
             "One answered gRPC call, by its method and its status.",
@@ -175,7 +176,11 @@ class GrpcCalls:
 
     def called(self, method: str, code: str, seconds: float) -> None:
         """A call has ended. Methods are those that are served, by their full names; codes are gRPC's names."""
-        self._time.labels(self._method_names(method), code).observe(seconds)
+        child = self._children.get((method, code))
+        if child is None:
+            # Bounded: methods are those that are served, and there are 17 codes.
+            child = self._children[method, code] = self._time.labels(self._method_names(method), code)
+        child.observe(seconds)
 
 
 class ServeMetrics(Shown):

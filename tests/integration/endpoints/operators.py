@@ -108,7 +108,7 @@ class Operator:
         self.runner_spec: Json = {"type": "other", "endpoint": endpoint, **(runner or {})}
         if "launch" in self.runner_spec:
             self.runner_spec = dict(runner or {})
-        self.issued = ISSUED
+        self.issued, self.pace = ISSUED, PACE
         self._queueing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -122,7 +122,7 @@ class Operator:
             self.pools,
             changed=self.queue.add,
             looked=lambda runner: self.queue.add(key_of(runner)),
-            pace=PACE,
+            pace=self.pace,
         )
         destinations = Destinations(cluster)
         self.observer = Observer(

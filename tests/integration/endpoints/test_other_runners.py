@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from msgspec.structs import replace
 from tests.integration.endpoints.operators import operator
 from tests.integration.endpoints.proxy import proxy
 from tests.integration.serve.served import Served
@@ -49,6 +50,16 @@ async def test_a_runner_without_a_stream_is_asked(served: Served, missing: set[s
             assert status["taskCounts"]["completed"] == 3
         before.calls.clear()
         await made.restart()
+
+
+async def test_with_too_many_listeners_a_run_is_asked_after(served: Served) -> None:
+    async with proxy(served.address) as before, operator(STEPS, before.address) as made:
+        await made.stop()
+        made.pace = replace(made.pace, streams=0)
+        await made.start()
+        status = await made.reaches("Completed")
+        assert (status["output"], status["taskCounts"]["completed"]) == ({"done": True}, 3)
+        assert before.calls["GetEvents"] > 1
 
 
 async def test_a_runner_that_is_only_asked_after_and_fails_tells_why(served: Served) -> None:
@@ -156,6 +167,21 @@ async def test_an_output_that_only_the_state_has_comes_home(served: Served) -> N
     async with proxy(served.address) as before, operator(HELLO, before.address, input={"name": "Ada"}) as made:
         before.without_output = True
         assert (await made.reaches("Completed"))["output"] == {"message": "Ada"}
+
+
+async def test_a_pause_that_a_former_operator_asked_for_is_taken_back(served: Served) -> None:
+    """It died before it heard of the pause; meanwhile the run is to go on."""
+    async with proxy(served.address) as before:
+        before.hangs.update({"/Subscribe", "/GetEvents"})
+        async with operator(STEPS, before.address) as made:
+            await until(lambda: before.calls["Subscribe"] > 0, 30)
+            made.patch(paused=True)
+            await served.reaches("paused", execution_id=UID)
+            await made.stop()
+            made.patch(paused=False)
+            before.hangs.clear()
+            await made.start()
+            assert (await made.reaches("Completed"))["output"] == {"done": True}
 
 
 async def test_a_cancel_that_a_runner_does_not_have_ends_after_the_grace_period(served: Served) -> None:

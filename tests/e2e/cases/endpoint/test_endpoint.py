@@ -22,7 +22,7 @@ def execution(operator: Operator, namespace: Namespace, case: Path) -> Execution
     """Of a runner that is ready."""
     text = (case / "runner.yaml").read_text()
     for word, value in (("IMAGE", operator.image), ("KEY", canaries.STIGMER_KEY), ("NAMESPACE", namespace.name)):
-        text = text.replace(word, value)
+        text = text.replace(f"@{word}@", value)
     namespace.apply(text)
     namespace.kubectl("rollout", "status", "deployment/elsewhere", "--timeout=90s", timeout=100)
     wait_condition(namespace, "Ready", "True")
