@@ -17,7 +17,7 @@ from workflow_runner.dsl.diagnostics import MOST, Diagnostic, DocumentErrors
 from workflow_runner.expressions.documents import read_document
 
 ROOT = Path(__file__).parents[3]
-TEXTS = [path.read_text() for path in sorted((ROOT / "examples").glob("*/*/*.yaml"))]
+TEXTS = [path.read_text() for kind in ("tasks", "scenarios") for path in sorted((ROOT / "examples" / kind).glob("*/*.yaml"))]
 CODES = documented()
 
 anything = st.recursive(
