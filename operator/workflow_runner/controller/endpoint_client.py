@@ -115,13 +115,7 @@ class EndpointClient:
         key = target.api_key.get_secret_value()
         telemetry.conceal(key)
         self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
-        if target.use_tls:
-            key_pem, certificate = (target.certificate[1], target.certificate[0]) if target.certificate else (None, None)
-            credentials = grpc.ssl_channel_credentials(target.ca_pem, key_pem, certificate)
-            named = [("grpc.ssl_target_name_override", target.server_name)] if target.server_name else []
-            self._channel = grpc.aio.secure_channel(target.address, credentials, options=[*_OPTIONS, *named])
-        else:
-            self._channel = grpc.aio.insecure_channel(target.address, options=_OPTIONS)
+        self._channel = _open(target)
         self._calls = asyncio.Semaphore(MOST_CALLS)
         self._face: str | None = None
         self._capabilities: tuple[float, tuple[str, ...]] | None = None
@@ -234,9 +228,16 @@ class EndpointClient:
             message = f"{self.target.address} says of itself that it does not serve (grpc.health.v1)"
             return Health(True, False, "EndpointNotServing", message, milliseconds, capabilities)
         if not _is_a_runner(capabilities):
+            await self._dial_again()
             message = f"{self.target.address} has no ExecuteAsync under any of these names: {', '.join(FACES)}"
             return Health(True, False, "EndpointNotARunner", message, milliseconds, capabilities)
         return Health(True, True, "", "", milliseconds, capabilities)
+
+    async def _dial_again(self) -> None:
+        """Whoever answers is no runner. That may be what stands where the runner will be, and a connection once made is kept
+        for as long as the other side likes: the next call makes its own."""
+        former, self._channel = self._channel, _open(self.target)
+        await former.close()
 
     async def _serving(self) -> bool:
         """What grpc.health.v1 says; a server without it serves if it answers."""
@@ -349,6 +350,15 @@ class EndpointClient:
         details = telemetry.redact(details.replace(key, telemetry.REDACTED) if key else details)[:MOST_DETAIL]
         text = f"{method} of {self.target.address}: {error.code().name}: {details}"
         return EndpointError(text, status=error.code(), retry_after=_retry_after(error))
+
+
+def _open(target: Target) -> grpc.aio.Channel:
+    if target.use_tls:
+        key_pem, certificate = (target.certificate[1], target.certificate[0]) if target.certificate else (None, None)
+        credentials = grpc.ssl_channel_credentials(target.ca_pem, key_pem, certificate)
+        named = [("grpc.ssl_target_name_override", target.server_name)] if target.server_name else []
+        return grpc.aio.secure_channel(target.address, credentials, options=[*_OPTIONS, *named])
+    return grpc.aio.insecure_channel(target.address, options=_OPTIONS)
 
 
 def _is_a_runner(capabilities: tuple[str, ...]) -> bool:

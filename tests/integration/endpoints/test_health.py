@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -90,3 +92,44 @@ async def test_an_endpoint_that_is_no_runner_is_not_ready(served: Served) -> Non
         before.answers[""] = grpc.StatusCode.UNIMPLEMENTED
         status = await seen(made, lambda found: bool(found["Ready"]["reason"] == "EndpointNotARunner"))
         assert conditions(status)["Reachable"]["status"] == "True"
+
+
+@contextlib.asynccontextmanager
+async def way_to(targets: list[str]) -> AsyncIterator[str]:
+    """An address that leads to the last of the targets; a connection once made leads to where it led."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, _, port = targets[-1].rpartition(":")
+        there = await asyncio.open_connection(host, int(port))
+        tasks.update(asyncio.create_task(pipe(*way)) for way in ((reader, there[1]), (there[0], writer)))
+
+    server = await asyncio.start_server(lead, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_what_is_no_runner_is_dialled_again_for_the_runner_may_have_come(served: Served) -> None:
+    targets: list[str] = []
+    async with proxy(served.address) as other:
+        other.answers[""] = grpc.StatusCode.UNIMPLEMENTED
+        targets.append(other.address)
+        async with way_to(targets) as address, operator(HELLO, address) as made:
+            await seen(made, lambda found: bool(found["Ready"]["reason"] == "EndpointNotARunner"))
+            targets.append(served.address)
+            await seen(made, lambda found: bool(found["Ready"]["status"] == "True"))

@@ -106,7 +106,7 @@ async def test_a_caller_that_goes_away_while_its_run_is_accepted_takes_it_with_i
     executions = OneExecution()
     executions.may_start.clear()
     reader = ExecutionCalls(executions, str).execute(REQUEST)
-    reading = asyncio.create_task(reader.__anext__())  # type: ignore[arg-type]
+    reading = asyncio.ensure_future(anext(reader))
     await executions.asked.wait()
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
