@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.cluster import CommandFailed, tool
+from tests.e2e.cluster import Cluster, CommandFailed, tool
 from tests.e2e.cluster.cache import REPOSITORY
 from tests.e2e.cluster.shell import run
+from tests.e2e.harness import evidence
 from tests.e2e.harness.kube import Namespace
 from tests.e2e.harness.operator import Operator, restored
 from tests.e2e.harness.waiting import wait_for
@@ -39,19 +41,19 @@ class Page:
         whole = whole.replace("9090:9090", f"{self._port}:9090").replace("localhost:9090", f"localhost:{self._port}")
         self.start = whole.replace("localhost/9090", f"localhost/{self._port}")
         self._prepare = self.start.partition("grpcurl")[0]
-        self._namespace, self._folder = namespace, folder
+        self.namespace, self._folder = namespace, folder
 
     def run(self, script: str, timeout: float = 120) -> str:
         """What a shell says that runs these lines."""
         programs = {tool(name).parent for name in ("kubectl", "helm", "grpcurl")}
         path = ":".join([*map(str, programs), "/usr/local/bin:/usr/bin:/bin"])
-        variables = {"PATH": path, "KUBECONFIG": str(self._namespace.cluster.kubeconfig)}
+        variables = {"PATH": path, "KUBECONFIG": str(self.namespace.cluster.kubeconfig)}
         script = f"set -eo pipefail; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}"
         return run(["bash", "-c", script], cwd=self._folder, env=variables, timeout=timeout)
 
     def call(self, method: str, request: Json, account: str = "stigmer", *, last: bool = False) -> Json:
         """One call as a service account, its answer, or the last one of a stream; CommandFailed with what grpcurl said."""
-        token = f'"authorization: Bearer $(kubectl -n {self._namespace.name} create token {account})"'
+        token = f'"authorization: Bearer $(kubectl -n {self.namespace.name} create token {account})"'
         body = "'" + json.dumps(request).replace("'", "'\\''") + "'"
         out = self.run(f"{self._prepare}grpcurl -cacert ca.crt -H {token} -d {body} localhost:{self._port} {method} 2>&1")
         answers = out[out.index("{") :].split("\n}\n")
@@ -59,14 +61,30 @@ class Page:
         return answer
 
 
-@pytest.fixture
-def page(operator: Operator, namespace: Namespace, tmp_path: Path) -> Iterator[Page]:
-    """The operator serves, as the page tells how to make it do that; then it is again as it was."""
-    page = Page(namespace, tmp_path)
-    (tmp_path / "charts").symlink_to(REPOSITORY / "charts")
+@pytest.fixture(scope="module")
+def page(cluster: Cluster, operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The operator serves a namespace, as the page tells how to make it do that; then it is again as it was."""
+    folder = tmp_path_factory.mktemp("control")
+    (folder / "charts").symlink_to(REPOSITORY / "charts")
+    name = f"e2e-control-{secrets.token_hex(3)}"
+    cluster.kubectl("create", "namespace", name)
+    page = Page(Namespace(cluster, name), folder)
     with restored(operator):
         page.run(page.install)
         yield page
+    evidence.keep_namespace(cluster, name)
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def namespace(page: Page) -> Namespace:
+    return page.namespace
+
+
+def executions(namespace: Namespace, execution_id: str) -> list[Json]:
+    """The resources of this id."""
+    items: list[Json] = json.loads(namespace.kubectl("get", "wfe", "-o", "json"))["items"]
+    return [item for item in items if item["spec"]["executionId"] == execution_id]
 
 
 def test_what_is_started_by_grpc_is_an_execution(page: Page, namespace: Namespace) -> None:
@@ -74,8 +92,7 @@ def test_what_is_started_by_grpc_is_an_execution(page: Page, namespace: Namespac
     started = json.loads(answer[answer.index("{") :])
     assert started["workflowExecutionId"] == "test-123"
     assert started["status"] == "running"
-    [resource] = json.loads(namespace.kubectl("get", "wfe", "-o", "json"))["items"]
-    assert resource["spec"]["executionId"] == "test-123"
+    [resource] = executions(namespace, "test-123")
     assert resource["metadata"]["name"].startswith("test-123-")
 
     def stands() -> Json:
@@ -89,7 +106,7 @@ def test_what_is_started_by_grpc_is_an_execution(page: Page, namespace: Namespac
     assert {event["workflowExecutionId"] for event in events} == {"test-123"}
     again = page.run(page.start)
     assert json.loads(again[again.index("{") :])["workflowExecutionId"] == "test-123"
-    assert len(json.loads(namespace.kubectl("get", "wfe", "-o", "json"))["items"]) == 1, "the same request is the same run"
+    assert len(executions(namespace, "test-123")) == 1, "the same request is the same run"
     with pytest.raises(CommandFailed, match="AlreadyExists"):
         page.call(
             f"{EXECUTION}/ExecuteAsync",
@@ -112,7 +129,7 @@ def test_executions_are_told_as_stigmer_tells_its_own(page: Page, namespace: Nam
     assert (task["taskName"], task["taskType"], task["status"]) == ("a", "WORKFLOW_TASK_TRANSFORM", "WORKFLOW_TASK_COMPLETED")
     assert page.call(f"{EXECUTIONS}/get", {"value": "told"})["metadata"]["id"] == "told"
     listed = page.call(f"{EXECUTIONS}/list", {"phase": "EXECUTION_COMPLETED"})
-    assert [each["metadata"]["id"] for each in listed["entries"]] == ["told"]
+    assert "told" in [each["metadata"]["id"] for each in listed["entries"]]
     assert page.call(f"{EXECUTIONS}/list", {"phase": "EXECUTION_FAILED"}) == {}
 
 
@@ -140,7 +157,7 @@ def test_what_a_document_names_as_secrets_is_kept_as_one(page: Page, namespace: 
         what="it ends",
     )
     assert status.get("output") == {"long": 17}, status
-    [resource] = json.loads(namespace.kubectl("get", "wfe", "-o", "json"))["items"]
+    [resource] = executions(namespace, "secret")
     assert "canary-of-control" not in json.dumps(resource)
 
 
@@ -168,7 +185,7 @@ def test_a_run_is_steered_by_its_id(page: Page, namespace: Namespace) -> None:
     page.call(f"{EXECUTION}/CancelExecution", steered)
     with pytest.raises(CommandFailed, match="FailedPrecondition"):
         page.call(f"{EXECUTION}/PauseExecution", steered)
-    [resource] = json.loads(namespace.kubectl("get", "wfe", "-o", "json"))["items"]
+    [resource] = executions(namespace, "long")
     assert resource["spec"]["cancellation"]["reason"] == "because"
 
 
@@ -184,7 +201,7 @@ def test_a_caller_does_what_it_may_by_hand_and_nothing_else(page: Page, namespac
             page.call(method, what, account="nobody")
     with pytest.raises(CommandFailed, match="PermissionDenied"):
         page.call(f"{QUERIES}/list", {})  # stigmer has no right on runners
-    assert json.loads(namespace.kubectl("get", "wfe", "-o", "json"))["items"] == []
+    assert executions(namespace, "e") == []
 
 
 def test_runners_are_managed(page: Page, namespace: Namespace) -> None:
@@ -210,7 +227,8 @@ def test_runners_are_managed(page: Page, namespace: Namespace) -> None:
     )
     assert [each["metadata"]["name"] for each in ready["entries"]] == ["mine"]
     assert page.call(f"{QUERIES}/search", {"type": "temporal"}) == {}
-    assert page.call(f"{QUERIES}/list", {})["entries"][0]["spec"]["type"] == "embedded"
+    listed = {each["metadata"]["name"]: each["spec"] for each in page.call(f"{QUERIES}/list", {})["entries"]}
+    assert listed["mine"]["type"] == "embedded"
     page.call(f"{COMMANDS}/delete", {"resource_id": "mine"})
     with pytest.raises(CommandFailed, match="NotFound"):
         page.call(f"{QUERIES}/get", {"value": f"{namespace.name}/mine"})
