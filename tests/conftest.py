@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from tests import canaries
 
+from workflow_runner import telemetry
+
 _leaks: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _concealed() -> Iterator[None]:
+    """What one test conceals is not taken out of what another one reads: a secret may be a word that messages use."""
+    concealed, passing, spellings = telemetry._concealed.copy(), telemetry._passing.copy(), telemetry._spellings.copy()
+    yield
+    telemetry._concealed.clear()
+    telemetry._concealed.update(concealed)
+    telemetry._passing.clear()
+    telemetry._passing.update(passing)
+    telemetry._spellings[:] = spellings
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

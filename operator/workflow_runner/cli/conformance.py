@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -91,7 +92,7 @@ def conformance(
     limits = Limits(answer=timeout, settle=settle, total=within)
     try:
         results = asyncio.run(_run(target, credentials, metadata, callbacks, documents, limits, chosen, tell))
-    except KeyboardInterrupt:
+    except asyncio.CancelledError:
         print("workflow-runner: cancelled: SIGINT was received", file=sys.stderr)
         return CANCELLED
     if format == "text":
@@ -117,6 +118,10 @@ async def _run(
     from workflow_runner.runner_checks.caller import connected
     from workflow_runner.runner_checks.receiver import receiving
 
+    # Also where whoever started this has SIGINT ignored, as shells do for what they put into the background.
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in one
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
     async with receiving(callbacks) as receiver, connected(target, credentials, metadata, limits.answer) as caller:
         return await suite.run(caller, documents, limits, only=chosen, tell=tell, receiver=receiver)
 
