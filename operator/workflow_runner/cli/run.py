@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from workflow_runner import telemetry
 from workflow_runner.cli.addresses import address_rules
+from workflow_runner.cli.collection import collect_seldom
 from workflow_runner.cli.display import LineDisplay, display_for
 from workflow_runner.cli.documents import read_file, read_input, read_secrets
 from workflow_runner.cli.eventing import EventOptions, event_options, open_events
@@ -111,6 +112,7 @@ def run(
 
             return report
 
+        collect_seldom()
         try:
             if scheduled:
                 given = None if input is None and input_file is None else value

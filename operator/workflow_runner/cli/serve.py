@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from workflow_runner import __version__, telemetry
 from workflow_runner.calls.addresses import AddressRules
 from workflow_runner.cli.addresses import address_rules
+from workflow_runner.cli.collection import collect_seldom
 from workflow_runner.cli.eventing import EventOptions, event_options, open_events
 from workflow_runner.cli.host import host_options
 from workflow_runner.cli.telling import telling
@@ -87,6 +88,7 @@ def serve(
         address_rules(allow_address, deny_address),
         event_options(),
     )
+    collect_seldom()
     asyncio.run(_serve(settings, parts))
     return 0
 

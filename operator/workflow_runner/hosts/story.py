@@ -26,8 +26,10 @@ _BY_THE_WAY = frozenset(
 
 
 def log_event(event: Event, execution_id: str = "") -> None:
-    """One line, without data of the workflow other than an error's words; with an id where there are other executions."""
-    level = logging.DEBUG if event.type in _BY_THE_WAY else logging.INFO
+    """One line, without data of the workflow other than an error's words; with an id where there are other executions:
+    of these the beginning is told at debug only."""
+    by_the_way = event.type in _BY_THE_WAY or (bool(execution_id) and event.type is EventType.WORKFLOW_STARTED)
+    level = logging.DEBUG if by_the_way else logging.INFO
     if not log.isEnabledFor(level):
         return
     told = {"execution": execution_id, "task": event.reference, "iteration": event.iteration, "reason": event.message}

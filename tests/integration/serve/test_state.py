@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import signal
@@ -134,7 +135,13 @@ async def test_restarted_under_load_nothing_is_lost_and_nothing_runs_twice(kept:
 async def test_whoever_waits_is_told_that_the_runner_stops_and_finds_the_run_again(kept: Served) -> None:
     executing = kept.services.execution.Execute(request(WAITING))
     reading = asyncio.ensure_future(refused(executing))
-    await until(lambda: bool(kept.lines("workflow started")))
+
+    async def begun() -> bool:
+        with contextlib.suppress(grpc.aio.AioRpcError):  # it is not accepted yet
+            return (await kept.status()).status == "running"
+        return False
+
+    await until(begun)
     subscribed = asyncio.ensure_future(refused(kept.services.query.Subscribe(older.SubscribeRequest(execution_id="run-1"))))
     await kept.reaches("running")
     assert await kept.stop() == 0
