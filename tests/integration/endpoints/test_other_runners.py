@@ -143,7 +143,7 @@ async def test_a_call_that_gave_no_answer_starts_the_run_once(served: Served) ->
         before.answers.clear()
         status = await made.reaches("Completed")
     assert (status["attempt"], status["taskCounts"]["completed"]) == (1, 3)
-    assert len([line for line in served.lines("workflow started") if line["execution"] == UID]) == 1
+    assert len([line for line in served.lines("workflow completed") if line["execution"] == UID]) == 1
 
 
 async def test_a_run_that_is_there_with_other_content_is_followed(served: Served) -> None:

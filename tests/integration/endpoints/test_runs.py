@@ -102,7 +102,7 @@ async def test_an_operator_that_restarts_goes_on_with_the_first_event_it_has_not
         status = await made.reaches("Completed")
     assert (status["output"], status["attempt"], status["launches"]) == ({"done": True}, 1, 1)
     assert status["taskCounts"]["completed"] == 4
-    assert len([line for line in served.lines("workflow started") if line["execution"] == UID]) == 1
+    assert len([line for line in served.lines("workflow completed") if line["execution"] == UID]) == 1
 
 
 async def test_an_operator_that_was_away_at_the_end_hears_of_it(served: Served) -> None:
