@@ -103,6 +103,14 @@ class StigmerSettings(Struct, frozen=True):
         return f"StigmerSettings(endpoint={self.endpoint!r}, use_tls={self.use_tls!r}, api={self.api!r})"
 
 
+class TlsFiles(Struct, frozen=True):
+    """PEM files of a server. With `client_ca` clients must show a certificate, too."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None
+
+
 class ServeSettings(Struct, frozen=True):
     """A process that serves WorkflowExecutionService."""
 
@@ -116,9 +124,7 @@ class ServeSettings(Struct, frozen=True):
     """Where runs are kept, so that they go on in the next process."""
     api_keys: Path | None
     """A file with a key, or a folder of them, named for whom each belongs to."""
-    certificate: Path | None
-    certificate_key: Path | None
-    client_ca: Path | None
+    tls: TlsFiles | None
     unguarded: bool
     """Everybody may call from everywhere: somebody else guards the port."""
     public_address: str
@@ -140,9 +146,8 @@ class ControlSettings(Struct, frozen=True):
     """Whether the cluster's tokens are let in."""
     audience: str
     """What tokens have to be made for; empty: what the API server takes."""
-    certificate: Path | None
-    certificate_key: Path | None
-    client_ca: Path | None
+    tls: TlsFiles | None
+    """None: a certificate by the operator's own CA."""
     address: str
     """HOST:PORT by which others reach them, for the URLs in answers."""
 
@@ -257,13 +262,6 @@ def serve_settings(environment: Mapping[str, str]) -> ServeSettings:
             code="settings.invalid",
             hint="keys are in WORKFLOW_RUNNER_API_KEYS, clients' certificates by WORKFLOW_RUNNER_TLS_CLIENT_CA",
         )
-    certificate, key = _folder(environment, "WORKFLOW_RUNNER_TLS_CERTIFICATE"), _folder(environment, "WORKFLOW_RUNNER_TLS_KEY")
-    client_ca = _folder(environment, "WORKFLOW_RUNNER_TLS_CLIENT_CA")
-    if (certificate is None) != (key is None) or (client_ca is not None and certificate is None):
-        raise InvalidInput(
-            "WORKFLOW_RUNNER_TLS_CERTIFICATE and WORKFLOW_RUNNER_TLS_KEY go together, and _TLS_CLIENT_CA needs both",
-            code="settings.missing",
-        )
     stop = _seconds(environment, "WORKFLOW_RUNNER_STOP_SECONDS")
     return ServeSettings(
         grpc_port=_port(environment, "GRPC_PORT", 9090),
@@ -273,9 +271,7 @@ def serve_settings(environment: Mapping[str, str]) -> ServeSettings:
         stigmer=stigmer_settings(environment),
         state_folder=_folder(environment, "WORKFLOW_RUNNER_STATE_FOLDER"),
         api_keys=_folder(environment, "WORKFLOW_RUNNER_API_KEYS"),
-        certificate=certificate,
-        certificate_key=key,
-        client_ca=client_ca,
+        tls=_tls_files(environment),
         unguarded=authentication == "none",
         public_address=environment.get("WORKFLOW_RUNNER_PUBLIC_ADDRESS", "").strip(),
         stop_seconds=20.0 if stop is None else stop.total_seconds(),
@@ -288,10 +284,6 @@ def control_settings(environment: Mapping[str, str]) -> ControlSettings | None:
     port = _port(environment, "CONTROL_PORT", 0)
     if port == 0:
         return None
-    certificate, key = _folder(environment, "WORKFLOW_RUNNER_TLS_CERTIFICATE"), _folder(environment, "WORKFLOW_RUNNER_TLS_KEY")
-    if (certificate is None) != (key is None):
-        message = "WORKFLOW_RUNNER_TLS_CERTIFICATE and WORKFLOW_RUNNER_TLS_KEY go together"
-        raise InvalidInput(message, code="settings.missing")
     namespaces = _namespaces(environment, "WORKFLOW_RUNNER_CONTROL_NAMESPACE")
     return ControlSettings(
         port=port,
@@ -299,9 +291,7 @@ def control_settings(environment: Mapping[str, str]) -> ControlSettings | None:
         keys=_folder(environment, "WORKFLOW_RUNNER_CONTROL_KEYS"),
         tokens=_switch(environment, "WORKFLOW_RUNNER_CONTROL_TOKENS", default=False),
         audience=environment.get("WORKFLOW_RUNNER_CONTROL_AUDIENCE", ""),
-        certificate=certificate,
-        certificate_key=key,
-        client_ca=_folder(environment, "WORKFLOW_RUNNER_TLS_CLIENT_CA"),
+        tls=_tls_files(environment),
         address=environment.get("WORKFLOW_RUNNER_PUBLIC_ADDRESS", "").strip(),
     )
 
@@ -367,6 +357,19 @@ def _seconds(environment: Mapping[str, str], name: str) -> timedelta | None:
     if _DECIMAL.fullmatch(text) is None or not 0 < float(text) <= MOST_SECONDS:
         raise InvalidInput(f"{name} is {text!r}, not a number of seconds above 0", code="settings.invalid")
     return timedelta(seconds=float(text))
+
+
+def _tls_files(environment: Mapping[str, str]) -> TlsFiles | None:
+    certificate, key = _folder(environment, "WORKFLOW_RUNNER_TLS_CERTIFICATE"), _folder(environment, "WORKFLOW_RUNNER_TLS_KEY")
+    client_ca = _folder(environment, "WORKFLOW_RUNNER_TLS_CLIENT_CA")
+    if certificate is not None and key is not None:
+        return TlsFiles(certificate, key, client_ca)
+    if certificate is None and key is None and client_ca is None:
+        return None
+    raise InvalidInput(
+        "WORKFLOW_RUNNER_TLS_CERTIFICATE and WORKFLOW_RUNNER_TLS_KEY go together, and _TLS_CLIENT_CA needs both",
+        code="settings.missing",
+    )
 
 
 def _count(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -23,7 +23,7 @@ from workflow_runner.hosts.documents import Documents
 from workflow_runner.server.authentication import Authenticate, ClusterTokens, StaticKeys, either
 from workflow_runner.server.calls import Called, CallInterceptor
 from workflow_runner.server.executions import execution_services
-from workflow_runner.server.grpc_server import Certificates, GrpcServer
+from workflow_runner.server.grpc_server import GrpcServer, file_credentials
 from workflow_runner.server.runners import runner_services
 from workflow_runner.server.workflow_executions import execution_queries
 from workflow_runner.settings import ControlSettings
@@ -61,15 +61,12 @@ async def control_services(
         *execution_queries(executions),
         *runner_services(RunnerResources(cluster, namespace=place)),
     ]
-    certificates = None
-    if settings.certificate is not None and settings.certificate_key is not None:
-        certificates = Certificates(settings.certificate, settings.certificate_key, settings.client_ca)
     interceptor = CallInterceptor(_authentication(settings, cluster))
     interceptor.called = called
     server = GrpcServer(
         services,
         interceptor,
-        credentials=credentials if certificates is None else certificates.credentials(),
+        credentials=credentials if settings.tls is None else file_credentials(settings.tls),
     )
     _join(store, runs, logs)
     try:

@@ -40,7 +40,7 @@ from workflow_runner.hosts.local_executions import Bounds, LocalExecutions
 from workflow_runner.server.authentication import Authenticate, StaticKeys, anybody
 from workflow_runner.server.calls import CallInterceptor
 from workflow_runner.server.executions import execution_services
-from workflow_runner.server.grpc_server import Certificates, GrpcServer
+from workflow_runner.server.grpc_server import GrpcServer, file_credentials
 from workflow_runner.server.health import serve_health
 from workflow_runner.server.metrics import ServeMetrics, serve_metrics
 from workflow_runner.settings import ServeSettings, serve_settings
@@ -77,13 +77,11 @@ def serve(
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     state_folder = state_folder or settings.state_folder
     authenticate: Authenticate = anybody if settings.api_keys is None else StaticKeys(settings.api_keys)
-    certificates = _certificates(settings)
-    guarded = authenticate is not anybody or (certificates is not None and certificates.client_ca is not None)
+    guarded = authenticate is not anybody or (settings.tls is not None and settings.tls.client_ca is not None)
     address = _address(settings, listen, guarded=guarded)
     parts = _Parts(
         address,
         CallInterceptor(authenticate),
-        certificates,
         None if state_folder is None else ExecutionStore(state_folder),
         address_rules(allow_address, deny_address),
         event_options(),
@@ -96,7 +94,6 @@ def serve(
 class _Parts(Struct, frozen=True):
     address: str
     interceptor: CallInterceptor
-    certificates: Certificates | None
     store: ExecutionStore | None
     addresses: AddressRules | None
     events: EventOptions
@@ -119,12 +116,6 @@ def _address(settings: ServeSettings, listen: str | None, *, guarded: bool) -> s
             hint="set WORKFLOW_RUNNER_API_KEYS or WORKFLOW_RUNNER_TLS_CLIENT_CA, or WORKFLOW_RUNNER_AUTHENTICATION=none",
         )
     return listen
-
-
-def _certificates(settings: ServeSettings) -> Certificates | None:
-    if settings.certificate is None or settings.certificate_key is None:
-        return None
-    return Certificates(settings.certificate, settings.certificate_key, settings.client_ca)
 
 
 async def _serve(settings: ServeSettings, parts: _Parts) -> None:
@@ -159,7 +150,7 @@ async def _serve(settings: ServeSettings, parts: _Parts) -> None:
         relay = await stack.enter_async_context(telling(executions, eventing, settings.stigmer, ended=metrics.ended))
         services = execution_services(executions, address=address)
         server = GrpcServer(
-            services, parts.interceptor, credentials=None if parts.certificates is None else parts.certificates.credentials()
+            services, parts.interceptor, credentials=None if settings.tls is None else file_credentials(settings.tls)
         )
         parts.interceptor.called = metrics.calls.called
         relay.reported = metrics.callbacks.reported

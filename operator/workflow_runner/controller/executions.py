@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from itertools import islice
 from typing import Any
 
@@ -22,12 +21,11 @@ from workflow_runner.controller.access import Access
 from workflow_runner.controller.event_logs import EventLogs
 from workflow_runner.crd import group
 from workflow_runner.crd.execution import TERMINAL_PHASES
-from workflow_runner.dsl.durations import parse_duration
 from workflow_runner.dsl.model import Workflow
 from workflow_runner.errors import InvalidInput
+from workflow_runner.hosts import start_requests
 from workflow_runner.hosts.documents import Documents
 from workflow_runner.hosts.executions import (
-    AWAITED,
     MOST_EVENTS_A_PAGE,
     Caller,
     OtherContent,
@@ -42,7 +40,6 @@ from workflow_runner.reconcile.timestamps import from_text
 Json = dict[str, Any]
 
 PLURAL = group.EXECUTION_PLURAL
-LONGEST_ID = 256
 LABELS = {"name": "workflow-name", "version": "workflow-version", "namespace": "workflow-namespace"}
 """The caller's own words for the workflow, and the annotations that keep them."""
 LOOK_SECONDS = 30.0
@@ -64,21 +61,10 @@ class ClusterExecutions:
     async def start(self, request: StartRequest, caller: Caller) -> Started:
         """See Executions.start. Rejected is told as what it is: the caller's resource is not taken."""
         await self._access.check(caller, "create", PLURAL, self._namespace)
+        start_requests.check(request)
         execution_id = request.execution_id or str(uuid.uuid4())
-        if len(execution_id) > LONGEST_ID or not execution_id.isprintable():
-            raise InvalidInput(
-                f"workflow_execution_id is longer than {LONGEST_ID} characters, or has some that cannot be printed",
-                code="execution.bad-id",
-            )
-        if not request.document:
-            raise InvalidInput("workflow_yaml is empty: there is nothing to run", code="input.missing")
         workflow = await self._documents.read(request.document)
-        if request.awaited and isinstance(workflow.timeout, timedelta) and workflow.timeout > AWAITED:
-            raise InvalidInput(
-                f"the document's time limit is {workflow.timeout}, and a caller may wait for {AWAITED}",
-                code="execution.too-long",
-                hint="start it with ExecuteAsync, and follow it with Subscribe or GetStatus",
-            )
+        start_requests.check_awaited(request, workflow)
         manifest, secrets = self._manifest(execution_id, request, workflow)
         try:
             created, begun = await self._cluster.create_resource(PLURAL, manifest), True
@@ -177,7 +163,7 @@ class ClusterExecutions:
     def _manifest(self, execution_id: str, request: StartRequest, workflow: Workflow) -> tuple[Json, dict[str, str]]:
         """The resource, and the values that the document reads as secrets."""
         name = group.name_of(execution_id)
-        secrets = {key: request.environment[key] for key in workflow.use.secrets if key in request.environment}
+        secrets = start_requests.secrets_of(request, workflow)
         plain = [{"name": key, "value": value} for key, value in sorted(request.environment.items()) if key not in secrets]
         spec: Json = {"executionId": execution_id, "workflow": {"yaml": request.document}, "input": request.input}
         if plain:
@@ -186,11 +172,8 @@ class ClusterExecutions:
             spec["secrets"] = {key: {"secretKeyRef": {"name": f"{name}-env", "key": key}} for key in sorted(secrets)}
         if runner := request.config.get("runner"):
             spec["runnerRef"] = {"name": runner}
-        if timeout := request.config.get("timeout"):
-            try:
-                spec["timeout"] = f"{max(1, round(parse_duration(timeout).total_seconds() * 1000))}ms"
-            except ValueError as error:
-                raise InvalidInput(f"config.timeout is {timeout!r:.100}: {error}", hint="write PT5M") from error
+        if (limit := start_requests.time_limit(request)) is not None:
+            spec["timeout"] = f"{max(1, round(limit.total_seconds() * 1000))}ms"
         annotations = {f"{group.GROUP}/{LABELS[key]}": value[:253] for key, value in request.labels.items()}
         metadata = {"name": name, "namespace": self._namespace, "annotations": annotations}
         return {"apiVersion": group.API_VERSION, "kind": group.EXECUTION_KIND, "metadata": metadata, "spec": spec}, secrets
@@ -199,9 +182,7 @@ class ClusterExecutions:
         """The execution of this id, if it is what is asked for again. Raises OtherContent."""
         found = await self._cluster.get_resource(PLURAL, self._namespace, manifest["metadata"]["name"])
         if _content(found["spec"]) != _content(manifest["spec"]):
-            raise OtherContent(
-                f"execution {execution_id!r:.300} exists, and runs something else; choose another id for another run"
-            )
+            raise OtherContent.of(execution_id)
         return found
 
     async def _keep_secrets(self, execution: Json, secrets: dict[str, str]) -> None:

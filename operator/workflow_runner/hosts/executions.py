@@ -34,6 +34,11 @@ class OtherContent(WorkflowRunnerError):
 
     code = "execution.other-content"
 
+    @classmethod
+    def of(cls, execution_id: str) -> OtherContent:
+        """For an execution."""
+        return cls(f"execution {execution_id!r:.300} exists, and runs something else; choose another id for another run")
+
 
 class WrongState(WorkflowRunnerError):
     """The execution has gone too far for what is asked."""

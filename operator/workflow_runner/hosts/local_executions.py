@@ -13,21 +13,19 @@ import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
 from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from workflow_runner import telemetry
-from workflow_runner.dsl.durations import parse_duration
 from workflow_runner.dsl.model import Workflow
-from workflow_runner.errors import InvalidInput, WorkflowRunnerError
+from workflow_runner.errors import WorkflowRunnerError
+from workflow_runner.hosts import start_requests
 from workflow_runner.hosts.buffer import Kept
 from workflow_runner.hosts.documents import Documents
 from workflow_runner.hosts.execution_store import Accepted, ExecutionStore, Stored, digest_of
 from workflow_runner.hosts.executions import (
-    AWAITED,
     MOST_EVENTS_A_PAGE,
     Caller,
     OtherContent,
@@ -45,11 +43,6 @@ from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import Execution
 
 MOST_ENDED_FACTOR = 2
 """So many times the bound may be kept while somebody has not heard of their end."""
-LONGEST_ID = 256
-MOST_VARIABLES = 1000
-LARGEST_ENVIRONMENT = 1024 * 1024
-LARGEST_VARIABLE = 120 * 1024
-"""Characters; an operating system hands no longer ones to a process."""
 BEGUN_AT_ONCE = 8
 """Of those that an earlier process left."""
 RETRY_SECONDS = 5.0
@@ -150,7 +143,7 @@ class LocalExecutions:
 
     async def start(self, request: StartRequest, caller: Caller) -> Started:
         """See Executions.start."""
-        self._check(request)
+        start_requests.check(request)
         digest = digest_of(request)
         if not request.execution_id:
             request = replace(request, execution_id=str(uuid.uuid4()))
@@ -251,24 +244,6 @@ class LocalExecutions:
         if self._store is not None:
             self._store.close()
 
-    def _check(self, request: StartRequest) -> None:
-        if len(request.execution_id) > LONGEST_ID or not request.execution_id.isprintable():
-            raise InvalidInput(
-                f"workflow_execution_id is longer than {LONGEST_ID} characters, or has some that cannot be printed",
-                code="execution.bad-id",
-            )
-        if not request.document:
-            raise InvalidInput("workflow_yaml is empty: there is nothing to run", code="input.missing")
-        sizes = [len(name) + len(value) for name, value in request.environment.items()]
-        if len(sizes) > MOST_VARIABLES or sum(sizes) > LARGEST_ENVIRONMENT or max(sizes, default=0) > LARGEST_VARIABLE:
-            raise InvalidInput(
-                f"env_vars has more than {MOST_VARIABLES:,} entries, {LARGEST_ENVIRONMENT:,} characters together, or"
-                f" {LARGEST_VARIABLE:,} in one entry"
-            )
-        for name, value in request.environment.items():
-            if not name or "=" in name or "\0" in name or "\0" in value:
-                raise InvalidInput(f"env_vars: {name!r:.80} cannot be an environment variable")
-
     def _check_intact(self, execution_id: str) -> None:
         if self._store is not None and self._store.left_alone(execution_id):
             raise WrongState(
@@ -278,7 +253,7 @@ class LocalExecutions:
             )
 
     async def _accept(self, request: StartRequest, digest: str) -> None:
-        _timeout(request)
+        start_requests.time_limit(request)
         workflow = await self._documents.read(request.document)
         if self._stopping:
             raise _stopping()
@@ -291,15 +266,7 @@ class LocalExecutions:
 
     @staticmethod
     def _accepting(request: StartRequest, digest: str, workflow: Workflow) -> Accepted:
-        limit = _timeout(request)
-        if isinstance(workflow.timeout, timedelta):
-            limit = workflow.timeout
-        if request.awaited and limit is not None and limit > AWAITED:
-            raise InvalidInput(
-                f"the time limit of the run is {limit}, and a caller may wait for {AWAITED}",
-                code="execution.too-long",
-                hint="start it with ExecuteAsync, and follow it with Subscribe or GetStatus",
-            )
+        start_requests.check_awaited(request, workflow)
         return Accepted(request, digest, time.time())
 
     def _accepted(self, execution_id: str, task: asyncio.Task[None]) -> None:
@@ -310,15 +277,14 @@ class LocalExecutions:
     def _begin(
         self, accepted: Accepted, workflow: Workflow, snapshots: Snapshots | None, snapshot: Snapshot | None = None
     ) -> None:
-        environment = accepted.request.environment
-        secrets = {name: environment[name] for name in workflow.use.secrets if name in environment}
+        secrets = start_requests.secrets_of(accepted.request, workflow)
         telemetry.conceal_all(secrets, passing=True)
         execution = LocalExecution(
             accepted,
             workflow,
             self._environment,
             self._report,
-            timeout=_timeout(accepted.request),
+            timeout=start_requests.time_limit(accepted.request),
             secrets=secrets,
             snapshots=snapshots,
             snapshot=snapshot,
@@ -455,17 +421,5 @@ def _stopping() -> Stopping:
 
 def _same(known: str, digest: str, execution_id: str) -> Started:
     if known != digest:
-        raise OtherContent(
-            f"execution {execution_id!r:.300} exists, and runs something else; choose another id for another run"
-        )
+        raise OtherContent.of(execution_id)
     return Started(execution_id, begun=False)
-
-
-def _timeout(request: StartRequest) -> timedelta | None:
-    text = request.config.get("timeout")
-    if text is None:
-        return None
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise InvalidInput(f"config.timeout is {text!r:.100}: {error}", code="input.invalid", hint="write PT5M") from error

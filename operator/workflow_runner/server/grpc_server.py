@@ -15,12 +15,12 @@ import grpc.aio
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
-from msgspec import Struct
 
 from workflow_runner.errors import InvalidInput
 from workflow_runner.server.calls import CallInterceptor
 from workflow_runner.server.listening import port_taken
 from workflow_runner.server.reflection import add_reflection
+from workflow_runner.settings import TlsFiles
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MOST_STREAMS = 5000
@@ -45,54 +45,50 @@ Add = Callable[[Any], None]
 """Adds a service to the server it is given."""
 
 
-class Certificates(Struct, frozen=True):
-    """PEM files. With `client_ca` a client must show a certificate that one of its authorities signed."""
+def file_credentials(files: TlsFiles) -> grpc.ServerCredentials:
+    """Read now, and again whenever a file has changed. Raises InvalidInput where they cannot be used now."""
+    current, version = _configuration(files), _version(files)
 
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
-
-    def credentials(self) -> grpc.ServerCredentials:
-        """Read now, and again whenever a file has changed. Raises InvalidInput where they cannot be used now."""
-        current, version = self._configuration(), self._version()
-
-        def fetch() -> grpc.ServerCertificateConfiguration:
-            nonlocal current, version
-            try:
-                newest = self._version()
-                if newest != version:
-                    current, version = self._configuration(), newest
-                    log.info("the server's certificate was read again")
-            except (InvalidInput, OSError) as error:
-                log.error("the server's certificate cannot be read again; the one before stays", error=str(error))
-            return current
-
-        return grpc.dynamic_ssl_server_credentials(current, fetch, require_client_authentication=self.client_ca is not None)
-
-    def _files(self) -> list[Path]:
-        return [file for file in (self.certificate, self.key, self.client_ca) if file is not None]
-
-    def _version(self) -> tuple[tuple[int, int], ...]:
-        return tuple((stat.st_ino, stat.st_mtime_ns) for stat in (file.stat() for file in self._files()))
-
-    def _configuration(self) -> grpc.ServerCertificateConfiguration:
-        from cryptography import x509
-        from cryptography.hazmat.primitives import serialization
-
+    def fetch() -> grpc.ServerCertificateConfiguration:
+        nonlocal current, version
         try:
-            texts = [file.read_bytes() for file in self._files()]
-            # gRPC says nothing when it cannot use them: it refuses every handshake.
-            leaf = x509.load_pem_x509_certificates(texts[0])[0]
-            key = serialization.load_pem_private_key(texts[1], None)
-            if leaf.public_key() != key.public_key():
-                raise InvalidInput(f"{self.key} is not the key of {self.certificate}", code="settings.invalid")
-            if len(texts) > 2:
-                x509.load_pem_x509_certificates(texts[2])
-        except (OSError, ValueError, TypeError) as error:
-            said = getattr(error, "strerror", None) or error
-            names = ", ".join(str(file) for file in self._files())
-            raise InvalidInput(f"the certificates in {names} cannot be used: {said}", code="settings.invalid") from error
-        return grpc.ssl_server_certificate_configuration([(texts[1], texts[0])], texts[2] if len(texts) > 2 else None)
+            newest = _version(files)
+            if newest != version:
+                current, version = _configuration(files), newest
+                log.info("the server's certificate was read again")
+        except (InvalidInput, OSError) as error:
+            log.error("the server's certificate cannot be read again; the one before stays", error=str(error))
+        return current
+
+    return grpc.dynamic_ssl_server_credentials(current, fetch, require_client_authentication=files.client_ca is not None)
+
+
+def _paths(files: TlsFiles) -> list[Path]:
+    return [file for file in (files.certificate, files.key, files.client_ca) if file is not None]
+
+
+def _version(files: TlsFiles) -> tuple[tuple[int, int], ...]:
+    return tuple((stat.st_ino, stat.st_mtime_ns) for stat in (file.stat() for file in _paths(files)))
+
+
+def _configuration(files: TlsFiles) -> grpc.ServerCertificateConfiguration:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    try:
+        texts = [file.read_bytes() for file in _paths(files)]
+        # gRPC says nothing when it cannot use them: it refuses every handshake.
+        leaf = x509.load_pem_x509_certificates(texts[0])[0]
+        key = serialization.load_pem_private_key(texts[1], None)
+        if leaf.public_key() != key.public_key():
+            raise InvalidInput(f"{files.key} is not the key of {files.certificate}", code="settings.invalid")
+        if len(texts) > 2:
+            x509.load_pem_x509_certificates(texts[2])
+    except (OSError, ValueError, TypeError) as error:
+        said = getattr(error, "strerror", None) or error
+        names = ", ".join(str(file) for file in _paths(files))
+        raise InvalidInput(f"the certificates in {names} cannot be used: {said}", code="settings.invalid") from error
+    return grpc.ssl_server_certificate_configuration([(texts[1], texts[0])], texts[2] if len(texts) > 2 else None)
 
 
 class GrpcServer:
