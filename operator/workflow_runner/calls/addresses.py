@@ -65,6 +65,7 @@ class AddressRules:
         opened = self._allow.networks if self._allow is not None else ()
         self._opened = tuple(network for network in opened if any(_within(network, denied) for denied in _ALWAYS))
         self._refusals: dict[tuple[str, str], str | None] = {}
+        self._passed: set[str] = set()
         self.entries = (tuple(allow), tuple(deny))
         """What it was made of: rules with the same entries are the same."""
 
@@ -76,6 +77,16 @@ class AddressRules:
                 self._refusals.clear()
             self._refusals[asked] = self._judged(host, address)
         return self._refusals[asked]
+
+    def is_passed(self, host: str) -> bool:
+        """Whether `passed` was said of a URL's host, as it is written there."""
+        return host in self._passed
+
+    def passed(self, host: str) -> None:
+        """Remember that a URL's host is a name, or an address that may be called."""
+        if len(self._passed) >= _MOST_REMEMBERED:
+            self._passed.clear()
+        self._passed.add(host)
 
     def _judged(self, host: str, address: str) -> str | None:
         try:

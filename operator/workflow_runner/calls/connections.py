@@ -25,27 +25,32 @@ def connector(rules: AddressRules, *, limit: int) -> aiohttp.TCPConnector:
     return aiohttp.TCPConnector(resolver=_Resolver(rules), limit=limit)
 
 
-class SharedConnector:
+class SharedSession:
     """The connections that all who have the same rules share in one event loop: a process may have a thousand runs.
 
-    A connection carries no credentials from one run to another: they go with each request, and one that was made
-    with a client certificate is kept apart by the library. Call `release` once; the last one closes them.
+    A connection carries no credentials from one run to another: they go with each request, no cookie is kept, and one
+    that was made with a client certificate is kept apart by the library. Call `release` once; the last one closes them.
     """
 
-    _all: ClassVar[dict[tuple[object, ...], SharedConnector]] = {}
+    _all: ClassVar[dict[tuple[object, ...], SharedSession]] = {}
 
-    def __init__(self, key: tuple[object, ...], inner: aiohttp.TCPConnector) -> None:
+    def __init__(self, key: tuple[object, ...], inner: aiohttp.ClientSession) -> None:
         self._key = key
         self._users = 0
         self.inner = inner
 
     @classmethod
-    def acquire(cls, rules: AddressRules, *, limit: int) -> SharedConnector:
+    def acquire(cls, rules: AddressRules, *, limit: int) -> SharedSession:
         """The one of this event loop."""
         key = (asyncio.get_running_loop(), rules.entries, limit)
         shared = cls._all.get(key)
         if shared is None:
-            shared = cls._all[key] = cls(key, connector(rules, limit=limit))
+            session = aiohttp.ClientSession(
+                connector=connector(rules, limit=limit),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": "workflow-runner"},
+            )
+            shared = cls._all[key] = cls(key, session)
         shared._users += 1
         return shared
 
@@ -59,10 +64,14 @@ class SharedConnector:
 
 def check_literal(rules: AddressRules, asked: object, url: URL) -> None:
     """Raise WorkflowFault for an address in the URL that may not be called. `asked` is what for, in messages."""
+    raw = url.raw_host or ""
+    if rules.is_passed(raw):
+        return
     # Both spellings: which of them is connected to is for the library to say.
-    for host in {url.host or "", url.raw_host or ""}:
+    for host in {url.host or "", raw}:
         if ":" in host or host.replace(".", "").isdigit():
             rules.check(asked, host, host)
+    rules.passed(raw)
 
 
 class _Resolver(AbstractResolver):

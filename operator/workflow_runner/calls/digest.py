@@ -22,7 +22,7 @@ class Digest:
 
     def challenged(self, answer: Answer) -> bool:
         """Take the challenge in a 401; false when there is none that can be answered."""
-        text = ", ".join(value for name, value in answer.headers.items() if name.lower() == "www-authenticate")
+        text = ", ".join(answer.headers.getall("WWW-Authenticate", []))
         self._challenge = next((found for found in _challenges(text) if _is_answerable(found)), None)
         self._count = 0
         return self._challenge is not None

@@ -22,7 +22,7 @@ import aiohttp
 from workflow_runner import telemetry
 from workflow_runner.calls.addresses import DEFAULT_RULES, AddressRefused, AddressRules, refused
 from workflow_runner.calls.authentication import Authenticator
-from workflow_runner.calls.connections import SharedConnector, check_literal
+from workflow_runner.calls.connections import SharedSession, check_literal
 from workflow_runner.calls.messages import UNWRITABLE, address_of, fault, is_json, json_bytes
 from workflow_runner.calls.messages import Answer as Answer
 from workflow_runner.calls.messages import Request as Request
@@ -70,21 +70,16 @@ class HttpCalls:
         self._total, self._connect = total_seconds, connect_seconds
         self._addresses = addresses or DEFAULT_RULES
         self.authenticator = Authenticator(self._exchange)
-        self._connector = SharedConnector.acquire(self._addresses, limit=MOST_CONNECTIONS)
+        self._connections: SharedSession | None = SharedSession.acquire(self._addresses, limit=MOST_CONNECTIONS)
+        self._session = self._connections.inner
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
-        self._session = aiohttp.ClientSession(
-            connector=self._connector.inner,
-            connector_owner=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "workflow-runner"},
-        )
 
     async def close(self) -> None:
         """Close the connections, once."""
-        if not self._session.closed:
+        connections, self._connections = self._connections, None
+        if connections is not None:
             await self.authenticator.close()
-            await self._session.close()
-            await self._connector.release()
+            await connections.release()
 
     async def call(
         self,
@@ -134,10 +129,11 @@ class HttpCalls:
         url = address_of(given["uri"], encoded=given.get("encoded") is True)
         if given["query"]:
             url = url.extend_query({name: _text(value) for name, value in given["query"].items()})
-        headers = {name: _text(value) for name, value in given["headers"].items()}
-        for name in headers:
+        headers: dict[str, str] = {}
+        for name, value in given["headers"].items():
             if not _HEADER_NAME.fullmatch(name):
                 raise fault(CONFIGURATION, f"{name!r:.80} cannot be the name of a header")
+            headers[name] = _text(value)
         known = {name.lower(): value for name, value in headers.items()}
         if "authorization" in known:
             url = url.with_user(None)  # the library sends no two credentials, and the header was written for this call
@@ -171,8 +167,7 @@ class HttpCalls:
             ) as response:
                 return Answer(
                     response.status,
-                    response.reason or "",
-                    _headers(response),
+                    response.headers,
                     response.content_type.lower() if "Content-Type" in response.headers else "",
                     response.charset or "utf-8",
                     await self._read(request, response),
@@ -202,12 +197,13 @@ class HttpCalls:
     async def _read(self, request: Request, response: aiohttp.ClientResponse) -> bytes:
         parts: list[bytes] = []
         size, largest = 0, request.largest or self._largest
-        async for part in response.content.iter_any():
+        content = response.content
+        while part := await content.readany():
             size += len(part)
             if size > largest:
                 raise fault(COMMUNICATION, f"the answer to {request} has more than {largest} bytes")
             parts.append(part)
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _text(value: Json) -> str:
@@ -269,19 +265,9 @@ def _described(request: Request, answer: Answer) -> Json:
             "headers": cast("Json", headers),
         },
         "statusCode": answer.status,
-        "headers": cast("Json", answer.headers),
+        "headers": cast("Json", answer.joined_headers()),
         "content": _content(request, answer),
     }
-
-
-def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
-    headers = response.headers
-    if len({name.lower() for name in headers}) == len(headers):
-        return dict(headers)
-    found: dict[str, str] = {}
-    for name in headers:
-        found.setdefault(name, ", ".join(headers.getall(name)))
-    return found
 
 
 def _reason(error: aiohttp.ClientError) -> str:

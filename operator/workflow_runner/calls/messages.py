@@ -6,7 +6,7 @@ import json
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import islice
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 from yarl import URL
@@ -14,6 +14,9 @@ from yarl import URL
 from workflow_runner import telemetry
 from workflow_runner.dsl.problems import CONFIGURATION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json
+
+if TYPE_CHECKING:
+    from multidict import MultiMapping
 
 MOST_COMPARED = 500
 _LONGEST_COMPARED = 80
@@ -49,17 +52,20 @@ class Request(Struct):
 
 
 class Answer(Struct):
-    """An answer, whole; `headers` are named as they came, several of one name joined by commas.
-
-    `content_type` is in lower case and without parameters.
-    """
+    """An answer, whole; `content_type` is in lower case and without parameters."""
 
     status: int
-    reason: str
-    headers: dict[str, str]
+    headers: MultiMapping[str]
     content_type: str
     charset: str
     body: bytes
+
+    def joined_headers(self) -> dict[str, str]:
+        """The headers, named as they came; several of one name are joined by commas."""
+        found: dict[str, str] = {}
+        for name in self.headers:
+            found.setdefault(name, ", ".join(self.headers.getall(name)))
+        return found
 
     def __repr__(self) -> str:
         """Without what was answered: that may be a token, or repeat one."""

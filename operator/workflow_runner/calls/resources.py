@@ -146,7 +146,7 @@ class Resources:
             detail = f"the {kind} of {request} has {len(answer.body)} bytes, more than {largest}"
             raise fault(CONFIGURATION, detail)
         value = await read(answer.body)
-        headers = {name.lower(): text for name, text in answer.headers.items()}
+        headers = {name.lower(): text for name, text in answer.joined_headers().items()}
         if "no-store" not in headers.get("cache-control", "").lower():
             validators = {"If-None-Match": headers.get("etag", ""), "If-Modified-Since": headers.get("last-modified", "")}
             _SHELF.put(key, _Kept(value, len(answer.body), now, {name: text for name, text in validators.items() if text}))

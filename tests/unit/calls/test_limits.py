@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from multidict import CIMultiDict
 from tests.servers.greeter import compiled_proto
 
 from workflow_runner import telemetry
@@ -109,7 +110,7 @@ class TestTokens:
         async def answer(request: Request) -> Answer:
             assert request.largest == LARGEST_ANSWER
             said = json.dumps({"access_token": "t" * length, "refresh_token": "r" * length})
-            return Answer(200, "", {}, "application/json", "utf-8", said.encode())
+            return Answer(200, CIMultiDict(), "application/json", "utf-8", said.encode())
 
         tokens = Tokens(answer)
         if length > LONGEST_TOKEN:
@@ -124,7 +125,7 @@ class TestTokens:
         async def answer(_request: Request) -> Answer:
             nonlocal asked
             asked += 1
-            return Answer(200, "", {}, "application/json", "utf-8", b'{"access_token": "token"}')
+            return Answer(200, CIMultiDict(), "application/json", "utf-8", b'{"access_token": "token"}')
 
         tokens = Tokens(answer)
         for number in range(MOST_KEPT + 1):
