@@ -8,6 +8,7 @@ from benchmarks import (
     apply_to_completed,
     many,
     million,
+    pool,
     relay,
     resident,
     scale,
@@ -29,6 +30,7 @@ BENCHMARKS = {
     "serve": serve.main,
     "apply_to_completed": apply_to_completed.main,
     "throughput": throughput.main,
+    "pool": pool.main,
     "resident": resident.main,
 }
 

@@ -20,7 +20,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -95,6 +96,14 @@ def _error(status: int, message: str) -> ClusterError:
     return kind(message, status)
 
 
+def _proxy_for(server: str) -> str | None:
+    """What HTTPS_PROXY and NO_PROXY say of an address, where no kubeconfig says otherwise."""
+    place, proxies = urlsplit(server), getproxies_environment()
+    if not place.hostname or proxy_bypass(place.netloc, proxies):
+        return None
+    return proxies.get(place.scheme)
+
+
 class Cluster:
     """One API server. Close it when done."""
 
@@ -114,6 +123,9 @@ class Cluster:
                 await config.load_kube_config(client_configuration=configuration)
         except config.ConfigException as error:
             raise ClusterError(f"no way to a cluster is configured: {error}", 0) from error
+        # Told to trust the environment, aiohttp would read it, and ~/.netrc, in two threads at every request.
+        configuration.client_session_kwargs = {"trust_env": False}
+        configuration.proxy = configuration.proxy or _proxy_for(configuration.host)
         return cls(client.ApiClient(configuration))
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from workflow_runner.crd import group
+from workflow_runner.crd.runner import POOL
 from workflow_runner.reconcile.actions import Action, AddFinalizer, Plan, RecordEvent, WriteStatus
 from workflow_runner.reconcile.bounds import fitted
 from workflow_runner.reconcile.observed import Observed
@@ -14,6 +15,7 @@ from workflow_runner.reconcile.observed import Observed
 Json = dict[str, Any]
 
 NORMAL, WARNING = "Normal", "Warning"
+_ORDINARY = frozenset({"Running", "Completed"})
 SOURCE_MISSING_RETRY = 10.0
 """How soon a ConfigMap that is not there is looked for again."""
 
@@ -34,7 +36,7 @@ def written(o: Observed, status: Json, *, event: tuple[str, str] | None = None, 
     status = fitted(status)
     if status == o.status:
         return Plan(again_after=again_after)
-    told: tuple[Action, ...] = (phase_event(o, *event),) if event and status.get("phase") != o.status.get("phase") else ()
+    told: tuple[Action, ...] = phase_event(o, *event) if event and status.get("phase") != o.status.get("phase") else ()
     return Plan((WriteStatus(status), *told), again_after=again_after)
 
 
@@ -45,9 +47,14 @@ def with_finalizer(o: Observed, decision: Plan) -> Plan:
     return replace(decision, actions=(AddFinalizer(), *decision.actions))
 
 
-def phase_event(o: Observed, reason: str, message: str, kind: str = NORMAL) -> RecordEvent:
-    """Named by what it tells, of which run and launch and, for what can happen again, by how far the run was."""
+def phase_event(o: Observed, reason: str, message: str, kind: str = NORMAL) -> tuple[Action, ...]:
+    """Named by what it tells, of which run and launch and, for what can happen again, by how far the run was.
+
+    None for what is ordinary in a pool, which may end a hundred runs a second: the API server would keep each event for an
+    hour, and status says the same."""
+    if o.mode == POOL and reason in _ORDINARY:
+        return ()
     parts = [reason.lower(), *([o.run_id] if o.run_id else []), str(o.status.get("attempt", 0))]
     if o.live is not None and reason in ("Paused", "Resumed", "Relaunched"):
         parts.append(str(o.live.source_sequence))
-    return RecordEvent(key=".".join(parts), type=kind, reason=reason, message=message or reason)
+    return (RecordEvent(key=".".join(parts), type=kind, reason=reason, message=message or reason),)

@@ -189,4 +189,4 @@ def write_end(o: Observed) -> Plan | None:
     status = fitted(ended(o, end, before=followed(o, o.live, before), accepted=accepted))
     kind = WARNING if end.phase == "Failed" else NORMAL
     message = next(item["message"] for item in status["conditions"] if item["type"] == "Completed")
-    return Plan((WriteStatus(status), phase_event(o, end.phase, message, kind)))
+    return Plan((WriteStatus(status), *phase_event(o, end.phase, message, kind)))

@@ -121,7 +121,7 @@ def _show(o: Observed, live: LiveRun, desired: Desired, again: float | None) -> 
     event: tuple[Action, ...] = ()
     if phase != o.status.get("phase") and phase != "Pending":
         resumed = o.status.get("phase") == "Paused"
-        event = (phase_event(o, "Resumed" if resumed else phase, IN_PROGRESS[phase]),)
+        event = phase_event(o, "Resumed" if resumed else phase, IN_PROGRESS[phase])
     return Plan((*tell, WriteStatus(status), *event), again_after=again)
 
 

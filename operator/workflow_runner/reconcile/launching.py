@@ -141,7 +141,7 @@ def relaunch(o: Observed, status: Json, *, lost: End | None = None) -> Plan:
     status |= started_as(o, workload_name(o.metadata["name"], o.uid, o.run_id, launches))
     told: tuple[Action, ...] = ()
     if lost is not None:
-        told = (phase_event(o, "Relaunched", f"The run is launched again: {lost.message}", WARNING),)
+        told = phase_event(o, "Relaunched", f"The run is launched again: {lost.message}", WARNING)
     start = _start(o, o.checked, launches, o.snapshot)
     if o.at_endpoint:
         # Its name there stays, so status comes first: what it says of the new attempt is where the next operator begins.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +21,8 @@ Json = dict[str, Any]
 
 
 @pytest.fixture
-async def asked() -> AsyncIterator[tuple[Cluster, list[str]]]:
-    """A cluster in which every list has one object, and the paths that were asked for."""
+async def server() -> AsyncIterator[tuple[str, list[str]]]:
+    """The address of an API server in which every list has one object, and the paths that it was asked for."""
     paths: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -37,10 +38,17 @@ async def asked() -> AsyncIterator[tuple[Cluster, list[str]]]:
     runner = web.AppRunner(application)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    cluster = Cluster(client.ApiClient(client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")))
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}", paths
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def asked(server: tuple[str, list[str]]) -> AsyncIterator[tuple[Cluster, list[str]]]:
+    """A client of it, and the paths."""
+    address, paths = server
+    cluster = Cluster(client.ApiClient(client.Configuration(host=address)))
     yield cluster, paths
     await cluster.close()
-    await runner.cleanup()
 
 
 async def test_every_call_is_named_as_rights_name_it(asked: tuple[Cluster, list[str]]) -> None:
@@ -128,3 +136,36 @@ async def test_listing_one_namespace_forgets_nothing_of_another(asked: tuple[Clu
     await resync.first()
     assert set(store.runners) == {("team-a", "x"), ("team-b", "x")}
     assert len(store.executions) == 2
+
+
+async def test_a_proxy_of_the_environment_is_used_and_its_exceptions_too(
+    server: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client is told once, and does not read the environment at every request."""
+    own, paths = server
+    kubeconfig = tmp_path / "config"
+    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("http_proxy", own)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    for address in ("http://api.invalid", own):
+        kubeconfig.write_text(json.dumps(_kubeconfig(address)))
+        cluster = await Cluster.connect()
+        assert await cluster.version()
+        await cluster.close()
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    cluster = await Cluster.connect()
+    assert await cluster.version()
+    await cluster.close()
+    assert len(paths) == 3
+
+
+def _kubeconfig(server: str) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }

@@ -12,7 +12,7 @@ from workflow_runner.crd import group
 from workflow_runner.crd.runner import WorkflowRunnerSpec
 from workflow_runner.reconcile import actions as act
 from workflow_runner.reconcile.execution import plan
-from workflow_runner.reconcile.live import LiveRun
+from workflow_runner.reconcile.live import End, LiveRun
 from workflow_runner.reconcile.observed import NoReplica, Observed, Remote, Replica, Runner
 from workflow_runner.reconcile.runner import runner_status
 from workflow_runner.reconcile.timestamps import to_text
@@ -87,6 +87,13 @@ def test_or_it_begins_anew_on_another(observed: Builder, begun: LiveRun) -> None
     status = found(decision, act.WriteStatus).status
     assert (status["replica"]["name"], status["attempt"], status["failures"]) == ("pool-2", 2, 1)
     assert found(decision, act.FollowEndpoint).runner["replica"]["name"] == "pool-2"
+
+
+@pytest.mark.parametrize(("phase", "told"), [("Completed", []), ("Failed", ["RecordEvent"]), ("Cancelled", ["RecordEvent"])])
+def test_an_ordinary_end_is_told_by_status_alone(observed: Builder, begun: LiveRun, phase: Any, told: list[str]) -> None:
+    """A hundred a second would fill the cluster's store with Events."""
+    begun.end = End(phase, NOW, "said")
+    assert kinds(plan(placed(observed, begun))) == ["WriteStatus", *told]
 
 
 def test_one_that_does_not_answer_is_looked_after_soon(observed: Builder, begun: LiveRun) -> None:
