@@ -11,6 +11,8 @@ from workflow_runner.dsl.nodes import Node
 from workflow_runner.dsl.templates import Literal
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*:[^\s]+")
+_POINTER = re.compile(r"(/([^/~]|~[01])*)*")
+"""RFC 6901; the empty one is the whole document."""
 _FILTERS = ("type", "status", "instance", "title", "detail", "details")
 _BACKOFFS: tuple[Backoff, ...] = ("constant", "linear", "exponential")
 _MOST_ATTEMPTS = 1_000_000
@@ -53,6 +55,9 @@ def error_definition(fields: Fields, found: tuple[str, Node], scope: Scope, name
         fields.findings.error("property.bad-value", message, parts["type"][0], parts["type"][1].position)
     status = fields.whole(parts.get("status"), "status", least=0, most=_LARGEST_STATUS)
     instance = fields.text(parts.get("instance"), "instance", scope)
+    if isinstance(instance, Literal) and _POINTER.fullmatch(str(instance.value)) is None:
+        message = f"{instance.value!r} is no JSON pointer: an error's instance is one, such as /do/0/reserve"
+        fields.findings.error("property.bad-value", message, parts["instance"][0], parts["instance"][1].position)
     title = fields.text(parts.get("title"), "title", scope)
     detail = fields.text(parts.get("detail"), "detail", scope)
     if type_ is None or status is None:

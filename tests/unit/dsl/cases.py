@@ -450,10 +450,12 @@ TASKS = _bodies(
         ),
         (
             "errors that are none",
-            "do:\n  - a: {raise: {error: {type: nothing, status: '400'}}}\n",
+            "do:\n  - a: {raise: {error: {type: nothing, status: '400'}}}\n"
+            "  - b: {raise: {error: {type: 'http://e/f', status: 400, instance: mine}}}\n",
             [
                 (3, 31, "property.bad-value", "'nothing' is no URI"),
                 (3, 48, "property.wrong-type", "status must be a whole number, not a string"),
+                (4, 68, "property.bad-value", "'mine' is no JSON pointer"),
             ],
         ),
         (

@@ -206,7 +206,7 @@ def test_an_error_of_a_child_is_at_the_task_that_runs_it() -> None:
         """
     document = "do: [{o: {do: [{r: {run: {workflow: {namespace: a, name: b}}}}]}}]"
     assert run(document, answer=Knowing(failing.replace("INSTANCE", ""))).fault["instance"] == "/do/0/o/do/0/r"
-    assert run(document, answer=Knowing(failing.replace("INSTANCE", ", instance: mine"))).fault["instance"] == "mine"
+    assert run(document, answer=Knowing(failing.replace("INSTANCE", ", instance: /mine"))).fault["instance"] == "/mine"
 
 
 def test_inside_a_child_errors_have_its_own_pointers() -> None:
