@@ -6,6 +6,7 @@ import sys
 
 from benchmarks import (
     apply_to_completed,
+    events,
     many,
     million,
     pool,
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "apply_to_completed": apply_to_completed.main,
     "throughput": throughput.main,
     "pool": pool.main,
+    "events": events.main,
     "resident": resident.main,
 }
 

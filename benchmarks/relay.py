@@ -9,16 +9,15 @@ relay has calls under way, each making one call after the other over one channel
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import statistics
 import time
-from multiprocessing.connection import Connection
 
 import grpc.aio
+from benchmarks.receiver import receiver
 from pydantic import SecretStr
 
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import command_pb2_grpc
-from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import ProgressAckResponse, WorkflowProgressEvent
+from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
 from workflow_runner.stigmer.client import Destination
 from workflow_runner.stigmer.relay import Relay
 
@@ -27,33 +26,6 @@ EXECUTIONS = 100
 EVENTS = 50
 AT_ONCE = 32
 PACED_SECONDS = 5.0
-
-
-class Receiver(command_pb2_grpc.WorkflowRunnerCommandControllerServicer):
-    """Takes everything, and remembers how old it was."""
-
-    def __init__(self) -> None:
-        self.ages: list[float] = []
-
-    async def ReportProgress(self, request: WorkflowProgressEvent, context: object) -> ProgressAckResponse:  # noqa: N802 - the proto's name
-        self.ages.append(time.time() * 1000 - request.timestamp_ms)
-        return ProgressAckResponse(success=True)
-
-
-def _serve(told: Connection) -> None:
-    async def forever() -> None:
-        receiver = Receiver()
-        server = grpc.aio.server()
-        command_pb2_grpc.add_WorkflowRunnerCommandControllerServicer_to_server(receiver, server)
-        told.send(server.add_insecure_port("127.0.0.1:0"))
-        await server.start()
-        # Each question is answered with the ages since the one before.
-        while await asyncio.to_thread(told.recv):
-            told.send(receiver.ages)
-            receiver.ages = []
-        await server.stop(0)
-
-    asyncio.run(forever())
 
 
 def event(execution: int, number: int) -> WorkflowProgressEvent:
@@ -124,32 +96,21 @@ async def paced(port: int, rate: float) -> None:
 
 def main() -> None:
     """Measure and print."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    receiver = context.Process(target=_serve, args=(theirs,), daemon=True)
-    receiver.start()
-    try:
-        port = ours.recv()
+    with receiver() as there:
         floors, times = [], []
         for _ in range(ROUNDS):
-            floors.append(asyncio.run(bare(port)))
-            times.append(asyncio.run(relayed(port)))
+            floors.append(asyncio.run(bare(there.port)))
+            times.append(asyncio.run(relayed(there.port)))
         count = EXECUTIONS * EVENTS
         floor, whole = statistics.median(floors), statistics.median(times)
         print(f"bare calls   {count / floor:8,.0f} a second")
         print(f"relay        {count / whole:8,.0f} a second, {whole / floor:.2f} times the bare calls")
         rate = count / whole / 2
-        ours.send(True)
-        ours.recv()
-        asyncio.run(paced(port, rate))
-        ours.send(True)
-        ages = sorted(ours.recv())
+        there.arrivals()
+        asyncio.run(paced(there.port, rate))
+        ages = sorted(age for _, age in there.arrivals())
         p50, p99 = (ages[int(len(ages) * part)] for part in (0.5, 0.99))
         print(f"at {rate:,.0f} a second: an event is with the receiver after {p50:.0f} ms, p99 {p99:.0f} ms")
-        ours.send(False)
-    finally:
-        receiver.terminate()
-        receiver.join()
 
 
 if __name__ == "__main__":
