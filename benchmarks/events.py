@@ -32,7 +32,7 @@ from workflow_runner.server.tls import Authority, new_authority, serving_certifi
 
 Json = dict[str, Any]
 
-FLOOD_RUNS, FLOOD_PASSES = 4, 5000
+FLOOD_RUNS, FLOOD_PASSES = 4, 60_000
 BARE_CALLS = 10_000
 PACED_RUNS, PACED_SECONDS = 20, 20.0
 EVENTS_A_PASS = 4
