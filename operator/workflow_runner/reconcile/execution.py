@@ -122,11 +122,11 @@ def already_ended(o: Observed) -> Plan | None:
         return None  # it has not: somebody else wrote this phase, and the run is followed as before
     actions: list[Action] = []
     if o.live is not None:
+        wait = until_next_write(o) if _owes(o) else 0.0
+        if wait > 0:
+            return Plan(again_after=wait)  # asked again after every event that Stigmer takes
         callback = fitted({**o.status, "callback": callback_of(o, o.live)})["callback"]
         if callback != o.status.get("callback"):
-            wait = until_next_write(o) if _owes(o) else 0.0
-            if wait > 0:
-                return Plan(again_after=wait)
             actions.append(WriteCallback(callback))
     if not actions:
         status = fitted(still_ended(o))
