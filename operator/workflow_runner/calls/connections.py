@@ -17,11 +17,14 @@ from yarl import URL as URL
 from workflow_runner.calls.addresses import DEFAULT_RULES as DEFAULT_RULES
 from workflow_runner.calls.addresses import AddressRefused as AddressRefused
 from workflow_runner.calls.addresses import AddressRules as AddressRules
+from workflow_runner.calls.places import Places
 
 
 def connector(rules: AddressRules, *, limit: int) -> aiohttp.TCPConnector:
-    """At most `limit` connections at a time; where all of a name's addresses are refused, AddressRefused comes out as
-    the `os_error` of a ClientConnectorDNSError."""
+    """At most `limit` connections at a time, or with 0 as many as there are calls.
+
+    Where all of a name's addresses are refused, AddressRefused comes out as the `os_error` of a ClientConnectorDNSError.
+    """
     return aiohttp.TCPConnector(resolver=_Resolver(rules), limit=limit)
 
 
@@ -34,10 +37,11 @@ class SharedSession:
 
     _all: ClassVar[dict[tuple[object, ...], SharedSession]] = {}
 
-    def __init__(self, key: tuple[object, ...], inner: aiohttp.ClientSession) -> None:
+    def __init__(self, key: tuple[object, ...], inner: aiohttp.ClientSession, limit: int) -> None:
         self._key = key
         self._users = 0
         self.inner = inner
+        self.places = Places(limit)
 
     @classmethod
     def acquire(cls, rules: AddressRules, *, limit: int) -> SharedSession:
@@ -46,11 +50,11 @@ class SharedSession:
         shared = cls._all.get(key)
         if shared is None:
             session = aiohttp.ClientSession(
-                connector=connector(rules, limit=limit),
+                connector=connector(rules, limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "workflow-runner"},
             )
-            shared = cls._all[key] = cls(key, session)
+            shared = cls._all[key] = cls(key, session, limit)
         shared._users += 1
         return shared
 

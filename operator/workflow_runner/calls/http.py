@@ -12,6 +12,7 @@ import base64
 import json
 import os
 import re
+import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, cast
@@ -72,7 +73,8 @@ class HttpCalls:
         self.authenticator = Authenticator(self._exchange)
         self._connections: SharedSession | None = SharedSession.acquire(self._addresses, limit=MOST_CONNECTIONS)
         self._session = self._connections.inner
-        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+        self._places = self._connections.places
+        self._limits = self._within(total_seconds)
 
     async def close(self) -> None:
         """Close the connections, once."""
@@ -156,22 +158,26 @@ class HttpCalls:
         total = request.seconds or self._total
         check_literal(self._addresses, request, request.url)
         try:
-            async with self._session.request(
-                request.method,
-                request.url,
-                headers=request.headers,
-                data=request.body,
-                allow_redirects=False,
-                ssl=request.tls or True,
-                timeout=self._timeout(total),
-            ) as response:
-                return Answer(
-                    response.status,
-                    response.headers,
-                    response.content_type.lower() if "Content-Type" in response.headers else "",
-                    response.charset or "utf-8",
-                    await self._read(request, response),
-                )
+            limits = await self._place(total)
+            try:
+                async with self._session.request(
+                    request.method,
+                    request.url,
+                    headers=request.headers,
+                    data=request.body,
+                    allow_redirects=False,
+                    ssl=request.tls or True,
+                    timeout=limits,
+                ) as response:
+                    return Answer(
+                        response.status,
+                        response.headers,
+                        response.content_type.lower() if "Content-Type" in response.headers else "",
+                        response.charset or "utf-8",
+                        await self._read(request, response),
+                    )
+            finally:
+                self._places.leave()
         except TimeoutError as error:
             limit = f"no connection within {self._connect:g} s or no whole answer within {total:g} s"
             raise fault(TIMEOUT, f"{request}: {limit}") from error
@@ -188,11 +194,16 @@ class HttpCalls:
         except OSError as error:
             raise fault(COMMUNICATION, f"{request}: {_system_reason(error)}") from error
 
-    def _timeout(self, total: float) -> aiohttp.ClientTimeout:
-        limits = self._timeouts.get(total)
-        if limits is None:
-            limits = self._timeouts[total] = aiohttp.ClientTimeout(total=total, sock_connect=self._connect)
-        return limits
+    async def _place(self, total: float) -> aiohttp.ClientTimeout:
+        """Wait for one of the places; what is left of the call's time. Raises TimeoutError."""
+        if self._places.take():
+            return self._limits if total == self._total else self._within(total)
+        began = time.monotonic()
+        await self._places.wait(total)
+        return self._within(max(0.001, total - (time.monotonic() - began)))
+
+    def _within(self, total: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=total, sock_connect=self._connect)
 
     async def _read(self, request: Request, response: aiohttp.ClientResponse) -> bytes:
         parts: list[bytes] = []

@@ -279,6 +279,23 @@ class TestFailure:
             await asyncio.gather(*(fetch(server.url, client) for _ in range(MOST_CONNECTIONS + 100)))
         assert most == MOST_CONNECTIONS
 
+    async def test_and_wait_within_their_own_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("workflow_runner.calls.http.MOST_CONNECTIONS", 1)
+        here, never = asyncio.Event(), asyncio.Event()
+
+        async def wait(_request: web.Request) -> web.StreamResponse:
+            here.set()
+            await never.wait()
+            return web.Response()
+
+        async with http_server(wait) as server, calls() as slow, calls(total_seconds=0.05) as quick:
+            holding = asyncio.create_task(fetch(server.url, slow))
+            await here.wait()
+            problem = await fault_of(server.url, quick)
+            holding.cancel()
+        assert (problem.type, problem.status) == (problems.TIMEOUT, 408)
+        assert len(server.seen) == 1
+
     async def test_an_answer_that_takes_too_long_is_a_timeout(self) -> None:
         never = asyncio.Event()
 
