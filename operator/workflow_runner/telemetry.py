@@ -11,6 +11,7 @@ Levels are those of `LOG_LEVEL`: trace, debug, info, warn, error.
 from __future__ import annotations
 
 import base64
+import functools
 import json as jsonlib
 import logging
 import math
@@ -134,6 +135,7 @@ def _without_beginnings(text: str) -> str:
     return text
 
 
+@functools.lru_cache(maxsize=1000)
 def names_a_secret(key: str) -> bool:
     """Whether what goes by this name (of a field, a header) is a credential."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_").lower()
@@ -268,7 +270,12 @@ def _error_of(record: logging.LogRecord) -> BaseException | None:
 
 
 def _clock(record: logging.LogRecord) -> str:
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
+    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+
+
+@functools.lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 class StderrHandler(logging.Handler):
@@ -287,6 +294,9 @@ class StderrHandler(logging.Handler):
         except (OSError, ValueError):
             # Nobody reads stderr any more, or it is closed: there is nowhere left to say so.
             return
+
+
+_ENCODER = jsonlib.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class JsonFormatter(logging.Formatter):
@@ -308,7 +318,7 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = _exception(error)
         if record.stack_info:
             line["stack"] = _cut(redact(record.stack_info))
-        return jsonlib.dumps(line, ensure_ascii=False, separators=(",", ":"))
+        return _ENCODER.encode(line)
 
 
 class TextFormatter(logging.Formatter):

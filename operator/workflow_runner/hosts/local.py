@@ -179,7 +179,7 @@ class LocalRun:
         if self._cancel_reason is not None:
             self._task.cancel()
         try:
-            await asyncio.wait([self._task])
+            await _ended(self._task)
             await self._linger()
         finally:
             if not self._task.done():
@@ -279,6 +279,18 @@ class LocalRun:
             if not self._listener_failed:
                 self._listener_failed = True
                 _logger.exception("a listener failed at a %s event; the run goes on, later failures are not logged", event.type)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Return when it is done, whatever it came to; asyncio.wait is for many, and for thousands of runs too slow."""
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def tell(_: asyncio.Task[None]) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    task.add_done_callback(tell)
+    await ended
 
 
 def _unheard(_event: Event) -> None:
