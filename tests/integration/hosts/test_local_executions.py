@@ -158,3 +158,64 @@ def test_a_folder_is_one_process_s(tmp_path: Path) -> None:
         ExecutionStore(tmp_path)
     store.close()
     ExecutionStore(tmp_path).close()
+
+
+STUBBORN = whole("do: [{stuck: {run: {shell: {command: 'trap \"\" TERM; sleep 60 & wait; sleep 60'}}}}]")
+CALLING = whole("do: [{slow: {run: {shell: {command: 'sleep 60'}}}}]")
+
+
+async def reached(all_: LocalExecutions, execution_id: str, status: str) -> None:
+    """Wait until it stands so."""
+    for _ in range(1000):
+        if (await all_.status(execution_id, NOBODY)).status == status:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{execution_id} is not {status}")
+
+
+async def told(all_: LocalExecutions, execution_id: str) -> list[str]:
+    """The kinds of its events."""
+    return [event.event_type for event in (await all_.events(execution_id, 0, 1000, NOBODY))[0]]
+
+
+async def test_what_a_graceful_cancel_does_not_end_is_ended_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes have 5 seconds to end by themselves; a grace that is shorter shows that it does not wait for them."""
+    monkeypatch.setattr("workflow_runner.hosts.local_execution.GRACE_SECONDS", 0.1)
+    all_ = executions(Bounds())
+    await all_.start(StartRequest("run-1", STUBBORN), NOBODY)
+    await reached(all_, "run-1", "running")
+    begun = asyncio.get_running_loop().time()
+    await all_.cancel("run-1", "enough", NOBODY, force=False)
+    await reached(all_, "run-1", "cancelled")
+    assert asyncio.get_running_loop().time() - begun < 4
+    await all_.close(1)
+
+
+async def test_a_cancel_that_comes_while_it_stops_is_told_and_kept(tmp_path: Path) -> None:
+    all_ = executions(Bounds(), ExecutionStore(tmp_path))
+    await all_.start(StartRequest("run-1", CALLING), NOBODY)
+    await reached(all_, "run-1", "running")
+    stopping = asyncio.create_task(all_.close(60))
+    await until(lambda: all_._executions["run-1"]._interrupted)
+    await all_.cancel("run-1", "enough", NOBODY, force=False)
+    await stopping
+    assert (await told(all_, "run-1"))[-1] == "workflow_cancelled"
+    after = executions(Bounds(), ExecutionStore(tmp_path))
+    assert await after.go_on() == 0
+    assert (await after.status("run-1", NOBODY)).status == "cancelled"
+    await after.close(1)
+
+
+async def test_the_first_reason_for_a_cancel_is_the_one_that_is_kept(tmp_path: Path) -> None:
+    all_ = executions(Bounds(), ExecutionStore(tmp_path))
+    await all_.start(StartRequest("run-1", STUBBORN), NOBODY)
+    await reached(all_, "run-1", "running")
+    await all_.cancel("run-1", "first", NOBODY, force=False)
+    await all_.cancel("run-1", "second", NOBODY, force=False)
+    assert all_._store is not None
+    [stored] = all_._store.all()
+    assert (stored.accepted.wanted, stored.accepted.reason) == ("Cancel", "first")
+    await all_.cancel("run-1", "third", NOBODY, force=True)
+    await reached(all_, "run-1", "cancelled")
+    assert (await all_.events("run-1", 0, 1000, NOBODY))[0][-1].message.endswith("first")
+    await all_.close(1)
