@@ -160,7 +160,6 @@ def test_a_folder_is_one_process_s(tmp_path: Path) -> None:
     ExecutionStore(tmp_path).close()
 
 
-STUBBORN = whole("do: [{stuck: {run: {shell: {command: 'trap \"\" TERM; sleep 60 & wait; sleep 60'}}}}]")
 CALLING = whole("do: [{slow: {run: {shell: {command: 'sleep 60'}}}}]")
 
 
@@ -178,12 +177,21 @@ async def told(all_: LocalExecutions, execution_id: str) -> list[str]:
     return [event.event_type for event in (await all_.events(execution_id, 0, 1000, NOBODY))[0]]
 
 
-async def test_what_a_graceful_cancel_does_not_end_is_ended_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes have 5 seconds to end by themselves; a grace that is shorter shows that it does not wait for them."""
+async def stubborn(all_: LocalExecutions, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of a process that does not end when it is told to, and is killed late."""
+    monkeypatch.setattr("workflow_runner.calls.process.TERM_SECONDS", 6.0)
+    there = folder / "there"
+    command = f"trap '' TERM; touch {there}; sleep 60 & wait; sleep 60"
+    await all_.start(StartRequest("run-1", whole(f'do: [{{stuck: {{run: {{shell: {{command: "{command}"}}}}}}}}]')), NOBODY)
+    await until(there.exists)
+
+
+async def test_what_a_graceful_cancel_does_not_end_is_ended_when_its_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("workflow_runner.hosts.local_execution.GRACE_SECONDS", 0.1)
     all_ = executions(Bounds())
-    await all_.start(StartRequest("run-1", STUBBORN), NOBODY)
-    await reached(all_, "run-1", "running")
+    await stubborn(all_, tmp_path, monkeypatch)
     begun = asyncio.get_running_loop().time()
     await all_.cancel("run-1", "enough", NOBODY, force=False)
     await reached(all_, "run-1", "cancelled")
@@ -206,10 +214,9 @@ async def test_a_cancel_that_comes_while_it_stops_is_told_and_kept(tmp_path: Pat
     await after.close(1)
 
 
-async def test_the_first_reason_for_a_cancel_is_the_one_that_is_kept(tmp_path: Path) -> None:
-    all_ = executions(Bounds(), ExecutionStore(tmp_path))
-    await all_.start(StartRequest("run-1", STUBBORN), NOBODY)
-    await reached(all_, "run-1", "running")
+async def test_the_first_reason_for_a_cancel_is_the_one_that_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    all_ = executions(Bounds(), ExecutionStore(tmp_path / "state"))
+    await stubborn(all_, tmp_path, monkeypatch)
     await all_.cancel("run-1", "first", NOBODY, force=False)
     await all_.cancel("run-1", "second", NOBODY, force=False)
     assert all_._store is not None
