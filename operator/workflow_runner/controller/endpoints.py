@@ -46,7 +46,7 @@ log = structlog.get_logger(__name__)
 
 class _Following(Struct):
     run: EndpointRun
-    attempt: int
+    order: FollowEndpoint
     task: asyncio.Task[None]
 
 
@@ -95,7 +95,7 @@ class Endpoints:
     def follow(self, uid: str, namespace: str, order: FollowEndpoint) -> None:
         """Follow an attempt from now on; one that is followed already goes on. The attempt before it is left."""
         following = self._followed.get(uid)
-        if following is not None and following.attempt == order.attempt:
+        if following is not None and following.order.attempt == order.attempt:
             return
         self.leave(uid)
         run = EndpointRun(
@@ -108,7 +108,7 @@ class Endpoints:
             pace=self._pace,
         )
         task = asyncio.create_task(run.follow(), name=f"follow {order.execution_id}")
-        self._followed[uid] = _Following(run, order.attempt, task)
+        self._followed[uid] = _Following(run, order, task)
 
     def steer(self, uid: str) -> None:
         """The run shall do something else than before."""
@@ -121,6 +121,13 @@ class Endpoints:
         if following is not None:
             following.task.cancel()
             self._keep(following.task)
+
+    def abandon(self, uid: str, reason: str) -> None:
+        """The run is not followed any more, and is to end where it is."""
+        following = self._followed.get(uid)
+        if following is not None:
+            self.leave(uid)
+            self.force_cancel(ForceCancel(following.order.runner, following.order.execution_id, reason))
 
     def force_cancel(self, order: ForceCancel) -> None:
         """Tells the endpoint, a few times at most, to end a run at once; nobody waits for that."""

@@ -410,6 +410,9 @@ class Reconciler:
         self._drop(resource["metadata"]["uid"])
 
     def _drop(self, uid: str) -> None:
+        run = self._runs.get(uid)
+        if run is not None and run.end is None:
+            self._endpoints.abandon(uid, "the WorkflowExecution was deleted")
         self._runs.forget(uid)
         self._endpoints.leave(uid)
         self._pools.leave(uid)

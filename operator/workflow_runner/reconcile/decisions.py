@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,6 +16,9 @@ from workflow_runner.reconcile.observed import Observed
 Json = dict[str, Any]
 
 NORMAL, WARNING = "Normal", "Warning"
+HELD_AFTER = timedelta(seconds=1)
+"""A run on a replica gets its finalizer when it has gone on for so long. One that is deleted before is cancelled there by the
+operator that sees the deletion; what the finalizer is for is an operator that does not."""
 _ORDINARY = frozenset({"Running", "Completed"})
 SOURCE_MISSING_RETRY = 10.0
 """How soon a ConfigMap that is not there is looked for again."""
@@ -40,11 +44,14 @@ def written(o: Observed, status: Json, *, event: tuple[str, str] | None = None, 
     return Plan((WriteStatus(status), *told), again_after=again_after)
 
 
+def is_held(o: Observed) -> bool:
+    """Whether the resource has our finalizer."""
+    return group.FINALIZER in o.metadata.get("finalizers", [])
+
+
 def with_finalizer(o: Observed, decision: Plan) -> Plan:
     """The decision, with the resource held first."""
-    if group.FINALIZER in o.metadata.get("finalizers", []):
-        return decision
-    return replace(decision, actions=(AddFinalizer(), *decision.actions))
+    return decision if is_held(o) else replace(decision, actions=(AddFinalizer(), *decision.actions))
 
 
 def phase_event(o: Observed, reason: str, message: str, kind: str = NORMAL) -> tuple[Action, ...]:

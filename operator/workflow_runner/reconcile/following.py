@@ -9,9 +9,18 @@ from datetime import timedelta
 
 from workflow_runner.crd.durations import seconds
 from workflow_runner.crd.runner import POOL
-from workflow_runner.reconcile.actions import Action, DeleteWorkload, EndRun, ForceCancel, Plan, SetDesired, WriteStatus
+from workflow_runner.reconcile.actions import (
+    Action,
+    AddFinalizer,
+    DeleteWorkload,
+    EndRun,
+    ForceCancel,
+    Plan,
+    SetDesired,
+    WriteStatus,
+)
 from workflow_runner.reconcile.bounds import fitted
-from workflow_runner.reconcile.decisions import launched, phase_event, until_next_write
+from workflow_runner.reconcile.decisions import HELD_AFTER, is_held, launched, phase_event, until_next_write
 from workflow_runner.reconcile.launching import follow_endpoint, relaunch
 from workflow_runner.reconcile.live import Desired, End, LiveRun
 from workflow_runner.reconcile.observed import Observed
@@ -101,6 +110,13 @@ def _show(o: Observed, live: LiveRun, desired: Desired, again: float | None) -> 
     status = followed(o, live, status)
     tell: tuple[Action, ...] = (SetDesired(desired),) if desired != live.desired else ()
     tell = (*_attached(o), *tell)
+    if o.mode == POOL and not is_held(o):
+        since = o.status.get("submitTime")
+        left = timedelta() if since is None else HELD_AFTER - (o.now - from_text(since))
+        if left <= timedelta():
+            tell = (AddFinalizer(), *tell)
+        else:
+            again = min(again or left.total_seconds(), left.total_seconds())
     if _may_be_suspended(o, live, desired):
         status["suspended"] = True
     status = fitted(status)

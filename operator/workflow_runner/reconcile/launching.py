@@ -30,7 +30,15 @@ from workflow_runner.reconcile.actions import (
     WriteStatus,
 )
 from workflow_runner.reconcile.allowed import not_allowed
-from workflow_runner.reconcile.decisions import SOURCE_MISSING_RETRY, WARNING, launched, phase_event, with_finalizer, written
+from workflow_runner.reconcile.decisions import (
+    HELD_AFTER,
+    SOURCE_MISSING_RETRY,
+    WARNING,
+    launched,
+    phase_event,
+    with_finalizer,
+    written,
+)
 from workflow_runner.reconcile.live import End
 from workflow_runner.reconcile.observed import Accepted, Missing, Observed, Replica
 from workflow_runner.reconcile.pod_trouble import refusal
@@ -65,6 +73,9 @@ def launch(o: Observed) -> Plan | None:
     begin: tuple[Action, ...] = () if o.live is not None else (BeginRun(o.execution_id, status["attempt"]),)
     again = LAUNCH_RETRY if o.launch_error else None
     decision = Plan((*pin.actions, *begin, *_start(o, o.checked, launches, status["runner"])), again_after=again)
+    if o.mode == POOL and "stigmer" not in status["runner"]:
+        # Most end before a finalizer were of use; those that do not get it from following.py.
+        return replace(decision, again_after=HELD_AFTER.total_seconds())
     return with_finalizer(o, decision)
 
 

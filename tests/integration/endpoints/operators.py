@@ -213,6 +213,13 @@ class Operator:
         newer = {"deletionTimestamp": moment, "resourceVersion": str(int(metadata["resourceVersion"]) + 1)}
         self._changed({"metadata": {**metadata, **newer}})
 
+    def gone(self) -> None:
+        """The resource is there no more, and nothing held it."""
+        assert self.server.resource is not None
+        resource, self.server.resource = self.server.resource, None
+        self.store.see_execution(resource, deleted=True)
+        self.queue.add(UID)
+
     def _changed(self, changes: Json) -> None:
         self.server.resource = copy.deepcopy({**(self.server.resource or {}), **changes})
         self.store.see_execution(self.server.resource, deleted=False)

@@ -3,6 +3,7 @@ address of its own; that a StatefulSet makes pods of the manifests is for tests/
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -169,6 +170,29 @@ async def test_cancel_reaches_the_replica(world: MakeWorld) -> None:
     await made.reaches("Running")
     made.patch(cancelled=True)
     assert (await made.reaches("Cancelled"))["control"]["result"] == "Applied"
+
+
+async def test_one_that_is_gone_before_it_was_held_ends_on_its_replica(world: MakeWorld) -> None:
+    pool = await world(LONG)
+    made = pool.made
+    await pool.replica(0)
+    made.see_pod(pod(0))
+    await made.reaches("Running")
+    [client] = made.endpoints._clients.values()
+    made.gone()
+    async with asyncio.timeout(20):
+        told = [event.event_type async for event in client.subscribe(UID, 0)]
+    assert told[-1] == "workflow_cancelled"
+    assert len(made.endpoints) == 0
+
+
+async def test_a_run_that_goes_on_is_held(world: MakeWorld) -> None:
+    pool = await world(LONG)
+    made = pool.made
+    await pool.replica(0)
+    made.see_pod(pod(0))
+    await until(lambda: made.server.resource["metadata"].get("finalizers") == [group.FINALIZER], 20)
+    assert made.status["phase"] == "Running"
 
 
 def _runner(made: Operator) -> Any:

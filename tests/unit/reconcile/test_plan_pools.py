@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -67,6 +68,24 @@ def test_its_replica_is_pinned_and_it_is_handed_over_there(observed: Builder) ->
     assert status["replica"] == {"name": "pool-1", "uid": "pod-1", "address": "10.0.0.1:9090"}
     assert (status["runner"]["mode"], status["runner"]["image"]) == ("Pool", observed().launch.image)
     assert found(decision, act.FollowEndpoint).runner["replica"] == status["replica"]
+
+
+def test_it_is_held_only_when_it_does_not_end_at_once(observed: Builder, begun: LiveRun) -> None:
+    decision = plan(observed(runner=RUNNER, replica=FIRST))
+    assert kinds(decision) == ["WriteStatus", "BeginRun", "FollowEndpoint"]
+    assert decision.again_after == 1
+    for age, actions in ((0.2, []), (1.5, ["AddFinalizer"])):
+        o = placed(observed, begun, now=NOW + timedelta(seconds=age), remote=Remote(), seconds_since_write=0.1)
+        o.resource["metadata"]["finalizers"] = []
+        decision = plan(o)
+        assert [kind for kind in kinds(decision) if kind == "AddFinalizer"] == actions
+        assert actions or (decision.again_after or 9) <= 0.9
+
+
+def test_one_that_stigmer_follows_is_held_from_the_beginning(observed: Builder) -> None:
+    spec = {"launch": {"mode": "Pool"}, "stigmer": {"endpoint": "stigmer:443"}}
+    runner = Runner("default", "ns", "runner-uid", 1, WorkflowRunnerSpec.model_validate(spec))
+    assert kinds(plan(observed(runner=runner, replica=FIRST)))[0] == "AddFinalizer"
 
 
 def test_it_is_followed_on_its_replica_after_a_restart(observed: Builder, begun: LiveRun) -> None:
