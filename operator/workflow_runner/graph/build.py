@@ -12,6 +12,7 @@ from workflow_runner.dsl.flow import successors
 from workflow_runner.dsl.model import (
     CONTINUE,
     EXIT,
+    Extension,
     ForkTask,
     ForTask,
     SwitchTask,
@@ -27,6 +28,9 @@ from workflow_runner.graph.model import END, ENTRY, Box, Graph, Section, Step
 LONGEST_LINE = 44
 """The most characters of one line in a box or at a step."""
 
+EXTENDED = "the task"
+"""What stands for the task that an extension is around."""
+
 _UNITS = {"days": "d", "hours": "h", "minutes": "min", "seconds": "s", "milliseconds": "ms"}
 _LONGEST_STRING = 400
 _STRING = re.compile(r'"(?:[^"\\]|\\\([^"()\\]*\))*"')
@@ -38,8 +42,10 @@ def build(workflow: Workflow) -> Graph:
     """The graph of a document that was read."""
     head = workflow.document
     numbers = itertools.count()
-    root = _Builder(lambda: next(numbers)).section(workflow.do, "")
-    return Graph(f"{head.namespace}/{head.name}:{head.version}", root)
+    builder = _Builder(lambda: next(numbers))
+    root = builder.section(workflow.do, "")
+    extensions = tuple(builder.extension(extension) for extension in workflow.use.extensions)
+    return Graph(f"{head.namespace}/{head.name}:{head.version}", root, extensions)
 
 
 class _Builder:
@@ -53,6 +59,23 @@ class _Builder:
         if loop is not None:
             steps.append(Step(len(tasks), ENTRY, "loop", loop))
         return Section(id_, title, boxes, tuple(steps))
+
+    def extension(self, extension: Extension) -> Box:
+        """What it does around a task, and a box that stands for the task, in one section."""
+        before, after = extension.before or TaskList(), extension.after or TaskList()
+        lines = [f"around {', '.join(sorted(extension.extend))}"]
+        if extension.when is not None:
+            lines.append(f"when {extension.when.source.strip()}")
+        id_, section, count = f"x{self._number()}", f"s{self._number()}", len(before)
+        task = Box(f"t{self._number()}", "", EXTENDED, (), f"{extension.reference}/task")
+        boxes = (*(self._box(each) for each in before), task, *(self._box(each) for each in after))
+        # The end of what comes before is the place of the task.
+        steps = [Step(ENTRY, 0, "next"), *(step for number in range(count) for step in _steps(before, number))]
+        steps.append(Step(count, count + 1, "next"))
+        steps += [_moved(step, count + 1) for number in range(len(after)) for step in _steps(after, number)]
+        shown = tuple(clip(line) for line in lines)
+        inside = Section(section, "", boxes, tuple(steps))
+        return Box(id_, "extension", _name(extension.name), shown, extension.reference, (inside,))
 
     def _box(self, task: Task) -> Box:
         id_ = f"t{self._number()}"
@@ -79,6 +102,11 @@ class _Builder:
         else:
             for inner in lists:
                 yield self.section(inner, "")
+
+
+def _moved(step: Step, places: int) -> Step:
+    target = step.target if step.target == END else step.target + places
+    return step._replace(source=step.source + places, target=target)
 
 
 def _steps(tasks: TaskList, number: int) -> Iterator[Step]:

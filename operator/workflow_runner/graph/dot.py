@@ -26,6 +26,8 @@ def _lines(graph: Graph, marks: Marks | None) -> Iterator[str]:
     yield '  edge [fontname=Helvetica, fontsize=10, color="#666677"];'
     yield f'  {START_NODE} [label="start", shape=circle, style=filled];'
     yield from _section(graph.root, "  ", marks)
+    for extension in graph.extensions:
+        yield from _box(extension, "  ", marks)
     yield f'  {END_NODE} [label="end", shape=doublecircle, style=filled];'
     for edge in edges(graph, marks):
         attributes = [f"label={quoted(edge.label)}"] if edge.label else []

@@ -82,14 +82,19 @@ class Part(Struct):
 
 
 def lay_out(graph: Graph, marks: Marks | None) -> Part:
-    """The whole drawing, with the workflow's beginning and end."""
-    root = _Layout(marks).section(graph.root)
+    """The whole drawing, with the workflow's beginning and end, and its extensions below."""
+    layout = _Layout(marks)
+    root = layout.section(graph.root)
     title = text_width(graph.title) + 2 * _PAD
     shift = max(0.0, (title - root.width) / 2)
     page = Part(max(title, root.width) + 2 * _SIDE, root.height + 96, root.axis + shift + _SIDE)
     page.words.append(Words(page.width / 2, 26, graph.title, "middle", "title"))
     page.dots += [Dot(page.axis, 54, "start"), Dot(page.axis, 64 + root.height + 9, "end")]
     page.put(root, shift + _SIDE, 64)
+    for extension in map(layout.box, graph.extensions):
+        page.put(extension, _SIDE, page.height)
+        page.width = max(page.width, extension.width + 2 * _SIDE)
+        page.height += extension.height + _SIDE
     return page
 
 

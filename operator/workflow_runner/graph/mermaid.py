@@ -25,6 +25,8 @@ def _lines(graph: Graph, marks: Marks | None) -> Iterator[str]:
     yield "flowchart TD"
     yield f'  {START_NODE}(("start"))'
     yield from _section(graph.root, "  ", marks)
+    for extension in graph.extensions:
+        yield from _box(extension, "  ", marks)
     yield f'  {END_NODE}((("end")))'
     thick = []
     for number, edge in enumerate(edges(graph, marks)):
@@ -55,7 +57,7 @@ def _box(box: Box, indent: str, marks: Marks | None) -> Iterator[str]:
     style = f"is-{box.kind}" if marks is None else f"run-{passed.status}" if passed is not None else "run-untouched"
     if not box.sections:
         left, right = _SHAPES.get(box.kind, ('["', '"]'))
-        yield f"{indent}{box.id}{left}{label}{right}:::{style}"
+        yield f"{indent}{box.id}{left}{label}{right}" + (f":::{style}" if style != "is-" else "")
         return
     yield f'{indent}subgraph {box.id}["{label}"]'
     yield f'{indent}  {entry(box)}((" ")):::point'

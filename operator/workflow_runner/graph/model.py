@@ -54,14 +54,19 @@ class Box(Struct, frozen=True):
 
 
 class Graph(Struct, frozen=True):
-    """A whole workflow; `title` is its namespace, name and version."""
+    """A whole workflow; `title` is its namespace, name and version. `extensions` are boxes beside the workflow, each
+    with one section: what it does before a task, the task, and what it does after it."""
 
     title: str
     root: Section
+    extensions: tuple[Box, ...] = ()
 
     def sections(self) -> Iterator[tuple[Section, Box | None]]:
         """Every section with the box that it is in, outer before inner."""
-        waiting: list[tuple[Section, Box | None]] = [(self.root, None)]
+        waiting: list[tuple[Section, Box | None]] = [
+            (section, box) for box in reversed(self.extensions) for section in reversed(box.sections)
+        ]
+        waiting.append((self.root, None))
         while waiting:
             section, around = waiting.pop()
             yield section, around

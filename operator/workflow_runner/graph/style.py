@@ -8,6 +8,7 @@ KIND_FILLS: Mapping[str, str] = {
     "call": "#dbeafe",
     "do": "#f8fafc",
     "emit": "#fce7f3",
+    "extension": "#f0fdfa",
     "for": "#fef9c3",
     "fork": "#e0f2fe",
     "listen": "#fae8ff",

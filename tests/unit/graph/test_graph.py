@@ -170,6 +170,42 @@ def test_loops_and_handlers_have_their_edges() -> None:
     assert {("loop", "next, while . > 0"), ("catch", "error"), ("case", "f1"), ("next", "")} <= found
 
 
+EXTENSIONS = """
+use:
+  extensions:
+    - logs: {extend: all, when: . > 1, before: [{a: {set: 1, then: exit}}, {b: {set: 2}}], after: [{c: {set: 3, then: end}}]}
+    - times: {extend: wait, after: [{d: {set: 1}}, {e: {if: ., set: 1, then: d}}]}
+do: [{w: {wait: PT1S}}]
+"""
+
+
+def test_extensions_stand_beside_the_flow_around_the_task() -> None:
+    graph = drawn(EXTENSIONS)
+    assert [(box.kind, box.name, box.lines) for box in graph.extensions] == [
+        ("extension", "logs", ("around all", "when . > 1")),
+        ("extension", "times", ("around wait",)),
+    ]
+    assert [steps(section) for box in graph.extensions for section in box.sections] == [
+        [
+            ("entry", "a", "next", ""),
+            ("a", "the task", "jump", ""),
+            ("b", "the task", "next", ""),
+            ("the task", "c", "next", ""),
+            ("c", "end", "jump", ""),
+        ],
+        [
+            ("entry", "the task", "next", ""),
+            ("the task", "d", "next", ""),
+            ("d", "e", "next", ""),
+            ("e", "d", "jump", ""),
+            ("e", "exit", "skip", "if not"),
+        ],
+    ]
+    for text in (to_mermaid(graph), to_dot(graph), to_svg(graph)):
+        assert [text.count(name) for name in ("logs", "the task")] >= [1, 2]
+    assert steps(graph.root) == [("entry", "w", "next", ""), ("w", "exit", "next", "")]
+
+
 def test_a_run_marks_its_way() -> None:
     graph, marks = marked(FLOW.replace("set: 1", "set: 5", 1), None)
     assert taken(graph, marks) == ["entry>first", "first>choose", "choose>skipped on", "skipped>last if not", "last>end"]
@@ -268,6 +304,7 @@ def named(name: str) -> Workflow:
     """A document with this name wherever an author may write one."""
     document = {
         "document": {"dsl": "1.0.3", "namespace": "a", "name": "b", "version": "1.0.0"},
+        "use": {"extensions": [{name: {"extend": "all", "when": json.dumps(name), "before": [{name: {"set": {"x": 1}}}]}}]},
         "do": [
             {name: {"if": json.dumps(name), "switch": [{name: {"when": json.dumps(name), "then": "exit"}}]}},
             {"c": {"call": "http", "with": {"method": "get", "endpoint": "${ " + json.dumps(name) + " }"}}},
@@ -315,12 +352,16 @@ def test_no_name_can(name: str) -> None:
     check_harmless(workflow)
 
 
-@pytest.mark.parametrize("text", [FLOW, KINDS, "do: []"], ids=["flow", "kinds", "nothing"])
+@pytest.mark.parametrize("text", [FLOW, KINDS, EXTENSIONS, "do: []"], ids=["flow", "kinds", "extensions", "nothing"])
 def test_everything_in_a_picture_has_its_own_place(text: str) -> None:
     workflow = read(text)
     page = lay_out(build(workflow), None)
     tasks = {rect.box.reference: rect for rect in page.rects if rect.box is not None}
-    assert set(tasks) == {task.reference for task in workflow.tasks()}
+    beside = set()
+    for extension in workflow.use.extensions:
+        beside |= {extension.reference, f"{extension.reference}/task"}
+        beside |= {task.reference for tasks in (extension.before, extension.after) for task in tasks or ()}
+    assert set(tasks) == {task.reference for task in workflow.tasks()} | beside
     for reference, rect in tasks.items():
         assert rect.x >= 0
         assert rect.y >= 0
