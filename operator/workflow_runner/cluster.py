@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]  # in all systems
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -99,7 +99,8 @@ def _error(status: int, message: str) -> ClusterError:
 def _proxy_for(server: str) -> str | None:
     """What HTTPS_PROXY and NO_PROXY say of an address, where no kubeconfig says otherwise."""
     place, proxies = urlsplit(server), getproxies_environment()
-    if not place.hostname or proxy_bypass(place.netloc, proxies):
+    # By the name alone, and with the port: an IPv6 address has brackets there and none in NO_PROXY.
+    if not place.hostname or any(proxy_bypass_environment(host, proxies) for host in (place.hostname, place.netloc)):
         return None
     return proxies.get(place.scheme)
 

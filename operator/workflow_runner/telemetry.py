@@ -24,6 +24,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
+import msgspec.json
+
 TRACE = 5
 LEVELS = {"trace": TRACE, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
@@ -318,7 +320,10 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = _exception(error)
         if record.stack_info:
             line["stack"] = _cut(redact(record.stack_info))
-        return _ENCODER.encode(line)
+        try:
+            return msgspec.json.encode(line).decode()
+        except (TypeError, ValueError, OverflowError):  # half of a character, for one
+            return _ENCODER.encode(line)
 
 
 class TextFormatter(logging.Formatter):

@@ -43,7 +43,7 @@ from workflow_runner.dsl.templates import Json
 TOTAL_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
 MOST_CONNECTIONS = 500
-"""At the same time, of one host: calls beyond that wait, within their own deadline."""
+"""At the same time, of all runs with the same rules: calls beyond that wait, within their own deadline."""
 LARGEST_BODY = 8 * 1024 * 1024
 """The most bytes of a request's or a response's body (of the response: unpacked)."""
 
@@ -80,8 +80,10 @@ class HttpCalls:
         """Close the connections, once."""
         connections, self._connections = self._connections, None
         if connections is not None:
-            await self.authenticator.close()
-            await connections.release()
+            try:
+                await self.authenticator.close()
+            finally:
+                await connections.release()
 
     async def call(
         self,
@@ -200,7 +202,11 @@ class HttpCalls:
             return self._limits if total == self._total else self._within(total)
         began = time.monotonic()
         await self._places.wait(total)
-        return self._within(max(0.001, total - (time.monotonic() - began)))
+        left = total - (time.monotonic() - began)
+        if left <= 0:
+            self._places.leave()
+            raise TimeoutError
+        return self._within(left)
 
     def _within(self, total: float) -> aiohttp.ClientTimeout:
         return aiohttp.ClientTimeout(total=total, sock_connect=self._connect)

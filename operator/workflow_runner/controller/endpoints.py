@@ -46,7 +46,9 @@ log = structlog.get_logger(__name__)
 
 class _Following(Struct):
     run: EndpointRun
-    order: FollowEndpoint
+    runner: Json
+    execution_id: str
+    attempt: int
     task: asyncio.Task[None]
 
 
@@ -95,7 +97,7 @@ class Endpoints:
     def follow(self, uid: str, namespace: str, order: FollowEndpoint) -> None:
         """Follow an attempt from now on; one that is followed already goes on. The attempt before it is left."""
         following = self._followed.get(uid)
-        if following is not None and following.order.attempt == order.attempt:
+        if following is not None and following.attempt == order.attempt:
             return
         self.leave(uid)
         run = EndpointRun(
@@ -108,7 +110,7 @@ class Endpoints:
             pace=self._pace,
         )
         task = asyncio.create_task(run.follow(), name=f"follow {order.execution_id}")
-        self._followed[uid] = _Following(run, order, task)
+        self._followed[uid] = _Following(run, order.runner, order.execution_id, order.attempt, task)
 
     def steer(self, uid: str) -> None:
         """The run shall do something else than before."""
@@ -127,7 +129,7 @@ class Endpoints:
         following = self._followed.get(uid)
         if following is not None:
             self.leave(uid)
-            self.force_cancel(ForceCancel(following.order.runner, following.order.execution_id, reason))
+            self.force_cancel(ForceCancel(following.runner, following.execution_id, reason))
 
     def force_cancel(self, order: ForceCancel) -> None:
         """Tells the endpoint, a few times at most, to end a run at once; nobody waits for that."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -33,16 +32,7 @@ _T = TypeVar("_T")
 _CHANCE = random.SystemRandom()
 
 _BREATH_SECONDS = 0.005
-"""How long tasks that never wait may keep the event loop to themselves: those of all runs of the loop, together."""
-
-
-class _Breath(threading.local):
-    """When the runs of this thread's event loop are to let others use it."""
-
-    due = 0.0
-
-
-_breath = _Breath()
+"""How long tasks that never wait may keep the event loop to themselves."""
 
 
 class LocalEffects:
@@ -70,6 +60,7 @@ class LocalEffects:
         self._calls = Calls(addresses, options.processes, options.agents)
         self._elsewhere = Elsewhere(self._calls, options, start)
         self._worker = JqWorker() if options.jq is None else options.jq.turns()
+        self._breathe_at = 0.0
         self.report = report
 
     def now(self) -> datetime:
@@ -107,9 +98,9 @@ class LocalEffects:
         """Stand still while paused; now and then let others use the event loop."""
         if self._hold.asked:
             await self._hold.stand()
-        elif (now := time.monotonic()) >= _breath.due:
-            # Before, not after: the branches and runs that come by meanwhile need not do the same.
-            _breath.due = now + _BREATH_SECONDS
+        elif (now := time.monotonic()) >= self._breathe_at:
+            # Before, not after: the branches of a fork that come by meanwhile need not do the same.
+            self._breathe_at = now + _BREATH_SECONDS
             await asyncio.sleep(0)
         if self._checkpointed is not None:
             await self._checkpointed(frame)
@@ -151,13 +142,17 @@ class LocalEffects:
             return await self._elsewhere.function(request.arguments, await self._resolved(request.authentication))
         if request.protocol == "workflow":
             return await self._elsewhere.workflow(request.arguments, request.idempotency_key)
-        return await self._calls.call(
+        answer = await self._calls.call(
             request.protocol,
             request.arguments,
             idempotency_key=request.idempotency_key,
             authentication=await self._resolved(request.authentication),
             resource_authentication=await self._resolved(request.resource_authentication),
         )
+        if request.protocol != "authorization":
+            # Others had the event loop while the answer was waited for.
+            self._breathe_at = time.monotonic() + _BREATH_SECONDS
+        return answer
 
     async def _resolved(self, policy: Mapping[str, Json] | None) -> Mapping[str, Json] | None:
         return None if policy is None else await resolved(policy, self._secrets, self.evaluate)

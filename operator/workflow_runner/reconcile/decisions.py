@@ -19,7 +19,7 @@ NORMAL, WARNING = "Normal", "Warning"
 HELD_AFTER = timedelta(seconds=1)
 """A run on a replica gets its finalizer when it has gone on for so long. One that is deleted before is cancelled there by the
 operator that sees the deletion; what the finalizer is for is an operator that does not."""
-_ORDINARY = frozenset({"Running", "Completed"})
+_ORDINARY = frozenset({"Queued", "Running", "Completed"})
 SOURCE_MISSING_RETRY = 10.0
 """How soon a ConfigMap that is not there is looked for again."""
 

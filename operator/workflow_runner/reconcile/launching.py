@@ -40,7 +40,7 @@ from workflow_runner.reconcile.decisions import (
     written,
 )
 from workflow_runner.reconcile.live import End
-from workflow_runner.reconcile.observed import Accepted, Missing, Observed, Replica
+from workflow_runner.reconcile.observed import Accepted, Missing, Observed, Refused, Replica
 from workflow_runner.reconcile.pod_trouble import refusal
 from workflow_runner.reconcile.run_end import input_changed
 from workflow_runner.reconcile.status import desired_of, followed, in_progress, pinned, started_as, starting_over
@@ -132,6 +132,8 @@ def relaunch(o: Observed, status: Json, *, lost: End | None = None) -> Plan:
     if isinstance(o.checked, Missing):
         again = o.checked.again_after or SOURCE_MISSING_RETRY
         return replace(_held_up(o, status, o.checked.reason, o.checked.message), again_after=again)
+    if isinstance(o.checked, Refused):  # accepted by an operator that knew less
+        return Plan((EndRun(End("Failed", o.now, o.checked.message, error=o.checked.error)),))
     if not isinstance(o.checked, Accepted):
         return Plan()  # the document is being read again
     refusals = _refusals(o)

@@ -13,6 +13,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -79,35 +80,36 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, method: str, behave: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
         async def answer(request: Any, context: Context) -> Any:
-            async with self._call(method, context):
-                return await behave(request, context)
+            return await self._call(method, context, partial(behave, request, context))
 
         return answer
 
     def _streaming(
         self, method: str, behave: Callable[[Any, Context], AsyncIterator[Any] | Awaitable[None]]
     ) -> Callable[[Any, Context], Awaitable[None]]:
+        async def written(request: Any, context: Context) -> None:
+            answering: Any = behave(request, context)
+            if not hasattr(answering, "__aiter__"):
+                await answering  # it writes its messages itself
+                return
+            # Written here and not yielded: so a caller that goes away ends `behave` at once.
+            async with contextlib.aclosing(answering) as messages:
+                async for message in messages:
+                    await context.write(message)
+
         async def answer(request: Any, context: Context) -> None:
-            async with self._call(method, context):
-                answering: Any = behave(request, context)
-                if not hasattr(answering, "__aiter__"):
-                    await answering  # it writes its messages itself
-                    return
-                # Written here and not yielded: so a caller that goes away ends `behave` at once.
-                async with contextlib.aclosing(answering) as messages:
-                    async for message in messages:
-                        await context.write(message)
+            await self._call(method, context, partial(written, request, context))
 
         return answer
 
-    @contextlib.asynccontextmanager
-    async def _call(self, method: str, context: Context) -> AsyncIterator[None]:
+    async def _call(self, method: str, context: Context, work: Callable[[], Awaitable[Any]]) -> Any:
+        """What `work` gives, where the caller may call; an error of it is the call's status."""
         metadata = context.invocation_metadata() or ()
         began, answered, request_id = time.monotonic(), "OK", _request_id(metadata)
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         try:
             await self._admit(method, metadata)
-            yield
+            return await work()
         except grpc.aio.AbortError:
             answered = _code_of(context)
             raise

@@ -172,7 +172,7 @@ async def test_cancel_reaches_the_replica(world: MakeWorld) -> None:
     assert (await made.reaches("Cancelled"))["control"]["result"] == "Applied"
 
 
-async def test_one_that_is_gone_before_it_was_held_ends_on_its_replica(world: MakeWorld) -> None:
+async def test_one_whose_resource_is_gone_ends_on_its_replica(world: MakeWorld) -> None:
     pool = await world(LONG)
     made = pool.made
     await pool.replica(0)

@@ -169,3 +169,27 @@ def _kubeconfig(server: str) -> Json:
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
         "current-context": "x",
     }
+
+
+@pytest.mark.parametrize(
+    ("server", "exceptions", "proxied"),
+    [
+        ("https://[fd00::1]:443", "fd00::1", False),
+        ("https://10.0.0.1:443", "10.0.0.1", False),
+        ("https://10.0.0.1:6443", "10.0.0.1:6443", False),
+        ("https://api.example", ".example", False),
+        ("https://10.0.0.1:443", "10.0.0.2", True),
+    ],
+)
+async def test_exceptions_from_the_proxy_name_addresses_as_people_do(
+    server: str, exceptions: str, proxied: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text(json.dumps(_kubeconfig(server)))
+    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", exceptions)
+    cluster = await Cluster.connect()
+    assert cluster._api.configuration.proxy == ("http://proxy.example:3128" if proxied else None)
+    await cluster.close()

@@ -14,7 +14,7 @@ from workflow_runner.crd.runner import WorkflowRunnerSpec
 from workflow_runner.reconcile import actions as act
 from workflow_runner.reconcile.execution import plan
 from workflow_runner.reconcile.live import End, LiveRun
-from workflow_runner.reconcile.observed import NoReplica, Observed, Remote, Replica, Runner
+from workflow_runner.reconcile.observed import NoReplica, Observed, Refused, Remote, Replica, Runner
 from workflow_runner.reconcile.runner import runner_status
 from workflow_runner.reconcile.timestamps import to_text
 
@@ -106,6 +106,13 @@ def test_or_it_begins_anew_on_another(observed: Builder, begun: LiveRun) -> None
     status = found(decision, act.WriteStatus).status
     assert (status["replica"]["name"], status["attempt"], status["failures"]) == ("pool-2", 2, 1)
     assert found(decision, act.FollowEndpoint).runner["replica"]["name"] == "pool-2"
+
+
+def test_a_document_that_is_refused_by_now_is_not_waited_for(observed: Builder, begun: LiveRun) -> None:
+    refused = Refused({"type": "t", "status": 400, "title": "The document is invalid", "code": "c"}, "3:5: c: what")
+    decision = plan(placed(observed, begun, retries=1, replica_lost=True, replica=SECOND, checked=refused))
+    end = found(decision, act.EndRun).end
+    assert (end.phase, end.message, end.error["code"]) == ("Failed", "3:5: c: what", "c")
 
 
 @pytest.mark.parametrize(("phase", "told"), [("Completed", []), ("Failed", ["RecordEvent"]), ("Cancelled", ["RecordEvent"])])
