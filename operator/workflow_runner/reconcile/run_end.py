@@ -54,7 +54,7 @@ def job_end(job: Json, pod: Json | None, now: datetime) -> End | None:
     if failed is None and complete is None:
         return None
     if terminated is not None and not _is_interrupted(pod, terminated):
-        return _from_exit(terminated, now)
+        return _from_exit(terminated, now, disrupted=pod is not None and _disrupted(pod))
     if complete is not None:
         return End("Completed", _transition(complete, now), output_known=False)
     assert failed is not None  # noqa: S101 - one of the two is there; says so to the type checker
@@ -72,7 +72,7 @@ def pod_end(pod: Json, now: datetime) -> End | Lost | None:
         return own_word
     terminated = _terminated(pod)
     if terminated is not None:
-        end = _pod_gone(now) if _is_interrupted(pod, terminated) else _from_exit(terminated, now)
+        end = _pod_gone(now) if _is_interrupted(pod, terminated) else _from_exit(terminated, now, disrupted=_disrupted(pod))
         return Lost(end, counts=not _disrupted(pod))
     status = pod.get("status") or {}
     if status.get("phase") not in ("Failed", "Succeeded"):
@@ -154,7 +154,11 @@ def _from_message(message: Json, terminated: Json, now: datetime) -> End:
     )
 
 
-def _from_exit(terminated: Json, now: datetime) -> End:
+_KILLED = 128 + 9
+"""How a container ends by SIGKILL."""
+
+
+def _from_exit(terminated: Json, now: datetime, *, disrupted: bool = False) -> End:
     code, reason = terminated.get("exitCode"), terminated.get("reason") or ""
     time = _finished_at(terminated, now)
     if code == 0:
@@ -165,6 +169,10 @@ def _from_exit(terminated: Json, now: datetime) -> End:
     last_words = str(terminated.get("message") or "").strip()[-500:]
     if reason == "OOMKilled":
         return _failed(time, "The run was killed: out of memory", f"{said}; give the pod more memory", "run.out-of-memory")
+    if code == _KILLED and not disrupted:
+        # The node that has much to do at that moment misses why, and nobody else kills what is in a pod that stays.
+        detail = f"{said}: killed, most likely because its memory was used up; give the pod more memory"
+        return _failed(time, "The run was killed", detail, "run.out-of-memory")
     titles = {1: "The workflow failed", 2: "The document or input was refused", 70: "Internal error of the runner"}
     title = titles.get(code or 0, "The run's pod ended unexpectedly")
     return _failed(time, title, f"{said}: {last_words}" if last_words else said, "run.pod-failed")

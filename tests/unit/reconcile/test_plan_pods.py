@@ -15,10 +15,12 @@ from workflow_runner.reconcile import actions as act
 from workflow_runner.reconcile.execution import plan
 from workflow_runner.reconcile.live import ControlAnswer, LiveRun
 from workflow_runner.reconcile.observed import Accepted, Missing, Observed
+from workflow_runner.reconcile.run_end import Lost, pod_end
 
 Json = dict[str, Any]
 
 POD = JOB
+DISRUPTED = [{"type": "DisruptionTarget", "status": "True"}]
 SNAPSHOTS = {"persistentVolumeClaim": {"claimName": "states"}}
 ACCEPTED = Accepted("examples/hello:0.1.0", "sha256:abc", "packed")
 
@@ -58,11 +60,18 @@ class TestPodMode:
         assert isinstance(action, act.EndRun)
         assert action.end.output == 1
 
+    def test_a_kill_that_the_node_does_not_explain_is_no_want_of_memory_where_the_pod_had_to_go(self) -> None:
+        lost = pod_end(bare({"terminated": {"exitCode": 137, "reason": "Error"}}, conditions=DISRUPTED), NOW)
+        assert isinstance(lost, Lost)
+        assert lost.end.error is not None
+        assert lost.end.error["code"] == "run.pod-failed"
+
     @pytest.mark.parametrize(
         ("pod", "code"),
         [
             (None, "run.pod-lost"),
             (bare({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}), "run.out-of-memory"),
+            (bare({"terminated": {"exitCode": 137, "reason": "Error"}}), "run.out-of-memory"),
             (bare(phase="Failed", reason="Evicted", message="disk pressure"), "run.pod-failed"),
             (deleted(bare({"terminated": {"exitCode": 143}}, phase="Failed")), "run.pod-lost"),
             (deleted(bare({"terminated": {"exitCode": 137, "reason": "OOMKilled"}})), "run.out-of-memory"),
@@ -87,9 +96,7 @@ class TestPodMode:
         assert kinds(plan(lost)) == ["EndRun"]
 
     def test_a_drained_node_costs_no_retry(self, observed: Builder, live: LiveRun) -> None:
-        drained = bare(
-            {"terminated": {"exitCode": 143}}, phase="Failed", conditions=[{"type": "DisruptionTarget", "status": "True"}]
-        )
+        drained = bare({"terminated": {"exitCode": 143}}, phase="Failed", conditions=DISRUPTED)
         decision = plan(in_pod_mode(observed, live, pod=drained, checked=ACCEPTED))
         assert "CreateWorkload" in kinds(decision)
         assert "failures" not in written(decision)
