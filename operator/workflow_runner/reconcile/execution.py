@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from workflow_runner.crd import group
 from workflow_runner.crd.durations import seconds
 from workflow_runner.crd.execution import TERMINAL_PHASES
 from workflow_runner.reconcile.actions import (
@@ -33,7 +32,7 @@ from workflow_runner.reconcile.before_launch import (
     without_sources,
 )
 from workflow_runner.reconcile.bounds import fitted
-from workflow_runner.reconcile.decisions import NORMAL, WARNING, launched, phase_event, until_next_write
+from workflow_runner.reconcile.decisions import NORMAL, WARNING, is_held, launched, phase_event, until_next_write
 from workflow_runner.reconcile.following import follow, grace, stop
 from workflow_runner.reconcile.launching import given_back, launch
 from workflow_runner.reconcile.observed import Observed
@@ -86,7 +85,7 @@ def being_deleted(o: Observed) -> Plan | None:
     """Cancel first, for a bounded time; then let the resource go, whatever stands in the way."""
     if not o.metadata.get("deletionTimestamp"):
         return None
-    if group.FINALIZER not in o.metadata.get("finalizers", []):
+    if not is_held(o):
         return Plan((ForgetRun(),))
     if o.live is not None and o.live.end is None:
         return stop(o, "the WorkflowExecution was deleted")
@@ -134,7 +133,7 @@ def already_ended(o: Observed) -> Plan | None:
             actions.append(WriteStatus(status))
     if _owes(o):
         return Plan(tuple(actions))
-    if group.FINALIZER in o.metadata.get("finalizers", []):
+    if is_held(o):
         actions.append(RemoveFinalizer())  # nothing is left to be cancelled: deletion, even without an operator, may go ahead
     if o.live is not None or actions:
         actions.append(ForgetRun())
