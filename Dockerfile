@@ -26,13 +26,25 @@ RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --no-index -
  && /opt/build/bin/pip --python /opt/venv/bin/python install --quiet --no-deps --no-index --root /staging /wheels/*.whl \
  && /opt/venv/bin/python -m compileall -q -s /staging --invalidation-mode unchecked-hash /staging/opt/venv/lib
 
-FROM ${BASE_IMAGE}
+# What Temporal's development server needs besides, which is 150 MB and in one image only (below).
+FROM dependencies AS temporal
+COPY tools/dev-server.lock /build/
+RUN /opt/build/bin/pip --python /opt/venv/bin/python install --quiet --no-deps --require-hashes --only-binary :all: --root /staging -r /build/dev-server.lock
+
+FROM ${BASE_IMAGE} AS runtime
 # Some bases come without the standard library's bytecode, and a read-only container cannot add it.
 RUN python3 -c "import compileall, sysconfig; compileall.compile_dir(sysconfig.get_path('stdlib'), quiet=2, workers=0)"
 COPY --from=dependencies /opt/venv /opt/venv
-# A layer of its own: a change of our source moves this one only.
-COPY --from=application /staging/opt/venv /opt/venv
 # No home and no name of its own are needed, but a few libraries ask for them, and this user has no passwd entry.
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp USER=workflow-runner PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 ENTRYPOINT ["/opt/venv/bin/workflow-runner"]
+
+# `docker build --target dev-server .`: the chart's temporal.dev, which is not for production.
+FROM runtime AS dev-server
+COPY --from=temporal /staging/opt/venv /opt/venv
+COPY --from=application /staging/opt/venv /opt/venv
+
+FROM runtime
+# A layer of its own: a change of our source moves this one only.
+COPY --from=application /staging/opt/venv /opt/venv

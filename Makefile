@@ -24,7 +24,7 @@ demo: install packages ## from nothing to a finished WorkflowExecution on a clus
 	@$(BIN)/python -m tools.demo
 
 test: install packages check ## everything: style, types, layers, generated files, unit, integration, conformance, end to end
-	@$(BIN)/python -m pytest tests/unit tests/integration tests/conformance tests/e2e/cluster tests/e2e/manifests -n 2 --dist loadfile -q
+	@$(BIN)/python -m pytest tests/unit tests/integration tests/replay tests/conformance tests/e2e/cluster tests/e2e/manifests -n 2 --dist loadfile -q
 	@$(BIN)/python -m pytest tests/e2e/cases
 
 stress: install packages ## the end-to-end cases under load and injected faults, which take long
@@ -60,6 +60,7 @@ format: install ## make the style right
 lock: ## resolve the dependencies anew
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	@$(BIN)/python -m tools.dev_server_lock
 
 clean: ## remove what was made here, and the kept cluster
 	@$(PYTHON) -m tests.e2e.cluster down || true

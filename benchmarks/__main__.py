@@ -17,6 +17,7 @@ from benchmarks import (
     snapshots,
     start,
     tasks,
+    temporal,
     throughput,
 )
 
@@ -29,6 +30,7 @@ BENCHMARKS = {
     "snapshots": snapshots.main,
     "relay": relay.main,
     "serve": serve.main,
+    "temporal": temporal.main,
     "apply_to_completed": apply_to_completed.main,
     "throughput": throughput.main,
     "pool": pool.main,

@@ -10,13 +10,11 @@ share the connections of their process.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import statistics
 import time
-from multiprocessing.connection import Connection
 
 import aiohttp
-from aiohttp import web
+from benchmarks.counter import counter
 from benchmarks.memory import resident_mib
 
 from workflow_runner.cli.collection import collect_seldom
@@ -34,23 +32,6 @@ document: {{dsl: '1.0.3', namespace: benchmarks, name: many, version: '1.0.0'}}
 do:
 {steps}
 """
-
-
-def _serve(told: Connection) -> None:
-    async def answer(request: web.Request) -> web.Response:
-        return web.json_response({"n": int(request.query["n"]) + 1})
-
-    async def forever() -> None:
-        application = web.Application()
-        application.router.add_get("/count", answer)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=2 * EXECUTIONS)
-        await site.start()
-        told.send(runner.addresses[0][1])
-        await asyncio.Event().wait()
-
-    asyncio.run(forever())
 
 
 async def bare(url: str) -> float:
@@ -86,12 +67,7 @@ async def executions(workflow: Workflow) -> float:
 
 def main() -> None:
     """Measure and print."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    server = context.Process(target=_serve, args=(theirs,), daemon=True)
-    server.start()
-    try:
-        url = f"http://127.0.0.1:{ours.recv()}/count"
+    with counter() as url:
         call = f"{{call: http, with: {{method: get, endpoint: '{url}', query: {{n: '${{ .n | tostring }}'}}}}}}"
         workflow, _ = read_document(
             DOCUMENT.format(steps="\n".join(f"  - call{number}: {call}" for number in range(CALLS))), "many.yaml"
@@ -102,9 +78,6 @@ def main() -> None:
         for _ in range(ROUNDS):
             bare_times.append(asyncio.run(bare(url)))
             times.append(asyncio.run(executions(workflow)))
-    finally:
-        server.terminate()
-        server.join()
     calls = EXECUTIONS * CALLS
     floor, whole = statistics.median(bare_times), statistics.median(times)
     print(f"bare calls   {calls / floor:8,.0f} a second")

@@ -16,6 +16,7 @@ WORKFLOW_SECRET = "canary-workflow-secret-0815-Qy"
 ENV_SECRET = "canary-env-secret-2342-Wv"
 URL_PASSWORD = "canary-url-password-1138-Pk"
 BEARER = "canary-bearer-token-9001-Jm"
+S3_SECRET = "canary-s3-secret-2718-Lm"
 
 CANARIES = {
     "Stigmer's API key": STIGMER_KEY,
@@ -23,6 +24,7 @@ CANARIES = {
     "a Secret in the environment": ENV_SECRET,
     "a password in a URL": URL_PASSWORD,
     "a bearer token of a call": BEARER,
+    "the key of an object store": S3_SECRET,
 }
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,}")
 

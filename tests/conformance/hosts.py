@@ -6,6 +6,7 @@ A host more is a class more here, in HOSTS (case.Host).
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -13,15 +14,18 @@ import re
 import signal
 import sys
 import tempfile
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from temporalio.client import Client
 from tests.conformance.case import GREETER_PORT, Answer, Arrival, Case, Finding, Host, Observed, with_header
 from tests.conformance.server import EMITTED, LIFECYCLE, Service, serve
 from tests.servers.greeter import PROTO, Greeter, greeter_server
+from tests.servers.temporal import SHORT_HISTORIES, shared_temporal_server
 from tests.servers.tls import Authority
 from tests.unit.interpreter import virtual
 from tests.until import until
@@ -36,8 +40,12 @@ from workflow_runner.hosts.event_sink import EventSink
 from workflow_runner.hosts.library import Library
 from workflow_runner.hosts.lifecycle import LifecycleReporter
 from workflow_runner.hosts.local import LocalRun
+from workflow_runner.hosts.temporal.client import connect
+from workflow_runner.hosts.temporal.run import TemporalRun
+from workflow_runner.hosts.temporal.worker import RunWorker
 from workflow_runner.interpreter.events import Event, EventType
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted, Outcome
+from workflow_runner.settings.temporal import PayloadSettings, TemporalSettings
 
 FILE = "workflow.yaml"
 SECONDS = 30.0
@@ -130,12 +138,88 @@ class _Steering:
     def __init__(self, case: Case) -> None:
         self._steering = case.steering
 
-    def hear(self, event: Event, run: LocalRun) -> None:
+    def hear(self, event: Event, run: LocalRun | TemporalRun) -> None:
         """Every event of the run."""
         if self._steering is not None and event.type is EventType.TASK_STARTED and event.task_name == self._steering[1]:
             (run.cancel if self._steering[0] == "cancel" else run.pause)("the scenario says so")
         elif event.type is EventType.WORKFLOW_PAUSED:
             asyncio.get_running_loop().call_soon(run.resume)
+
+
+class TemporalHost:
+    """The Temporal host, with a worker in this process and a real server that has runs continued as new all the time."""
+
+    name = "temporal"
+    what = "the Temporal host with a real server and a worker in one process"
+
+    def runs(self, case: Case) -> bool:
+        """All that is run but what looks at time."""
+        return "time" not in case.wants and not case.scheduled and not case.validated
+
+    async def observe(self, case: Case) -> Observed:
+        """Run it."""
+        address = await shared_temporal_server(*SHORT_HISTORIES)
+        async with _world(case) as world:
+            try:
+                workflow, _ = await asyncio.to_thread(read_document, world.text, FILE)
+            except DocumentErrors as error:
+                return Observed("invalid", findings=_findings(error.diagnostics))
+            keys = world.folder / "keys"
+            keys.mkdir()
+            (keys / "first").write_text(base64.b64encode(os.urandom(32)).decode())
+            client = await connect(TemporalSettings(address, payloads=PayloadSettings(keys)))
+            async with asyncio.timeout(SECONDS):
+                return await self._run(case, workflow, world, client)
+
+    async def _run(self, case: Case, workflow: Workflow, world: _World, client: Client) -> Observed:
+        events: list[Event] = []
+        emitted = EventSink(world.service.url + EMITTED)
+        lifecycle = EventSink(world.service.url + LIFECYCLE)
+        reporter = LifecycleReporter(lifecycle, lambda: workflow.document, "e-1")
+        steering = _Steering(case)
+        bus = EventBus()
+        execution_id = str(uuid.uuid4())
+
+        def report(_: int, event: Event) -> None:
+            events.append(event)
+            steering.hear(event, run)
+            if "lifecycle" in case.wants:
+                reporter.report(event)
+
+        run = TemporalRun(
+            client,
+            workflow,
+            world.input,
+            task_queue=execution_id,
+            execution_id=execution_id,
+            run_id="r-1",
+            secrets=case.secrets,
+            report=report,
+            bus=bus,
+            encrypted=True,
+        )
+        worker = RunWorker(
+            client,
+            execution_id,
+            options=HostOptions(
+                library=Library([world.folder]),
+                default_catalog=world.service.url + case.default_catalog if case.default_catalog else None,
+            ),
+            publish=emitted.send if "emitted" in case.wants else None,
+        )
+        feeding = asyncio.create_task(_feed(case, bus, events))
+        try:
+            async with worker:
+                outcome = await run.run()
+        finally:
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
+            await reporter.finish()
+            await emitted.close()
+            await lifecycle.close()
+        observed = _observed(outcome, events)
+        world.add_to(observed)
+        return observed
 
 
 class VirtualHost:
@@ -371,4 +455,4 @@ def _observed(outcome: Outcome, events: list[Event]) -> Observed:
             return Observed("cancelled", tasks=tasks)
 
 
-HOSTS: tuple[Host, ...] = (LocalHost(), CommandHost(), VirtualHost())
+HOSTS: tuple[Host, ...] = (LocalHost(), CommandHost(), VirtualHost(), TemporalHost())

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import tests.e2e.harness.stigmer as stigmer_process
+import tests.e2e.harness.temporal as temporal_server
 from tests.e2e.cluster import Cluster, ensure, release
 from tests.e2e.harness import evidence
 from tests.e2e.harness.kube import Execution, Namespace
 from tests.e2e.harness.operator import NAMESPACE, RELEASE, Operator, install
 from tests.e2e.harness.stigmer import Stigmer
+from tests.e2e.harness.temporal import Temporal
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +40,12 @@ def operator(cluster: Cluster) -> Iterator[Operator]:
 @pytest.fixture(scope="session")
 def stigmer(cluster: Cluster, operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stigmer]:
     with stigmer_process.running(cluster, tmp_path_factory.mktemp("stigmer")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def temporal(cluster: Cluster, operator: Operator) -> Iterator[Temporal]:
+    with temporal_server.running(cluster) as server:
         yield server
 
 

@@ -21,6 +21,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
+{{- /* Of Temporal's development server, which no Service of the operator must find. */ -}}
+{{- define "workflow-runner.temporalSelector" -}}
+app.kubernetes.io/name: {{ include "workflow-runner.name" . }}-temporal
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "workflow-runner.notForProduction" -}}
+workflowrunner.stigmer.ai/not-for-production: "true"
+{{- end }}
+
 {{- define "workflow-runner.image" -}}
 {{- if .Values.image.digest }}{{ .Values.image.repository }}@{{ .Values.image.digest }}{{ else }}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end -}}
 {{- end }}

@@ -9,6 +9,7 @@ say what was asked of whom, never with user names, passwords, query strings or h
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
@@ -47,6 +48,7 @@ MOST_CONNECTIONS = 500
 LARGEST_BODY = 8 * 1024 * 1024
 """The most bytes of a request's or a response's body (of the response: unpacked)."""
 
+_LONG = 512 * 1024
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORM = "application/x-www-form-urlencoded"
@@ -166,7 +168,7 @@ class HttpCalls:
                     request.method,
                     request.url,
                     headers=request.headers,
-                    data=request.body,
+                    data=_sendable(request.body),
                     allow_redirects=False,
                     ssl=request.tls or True,
                     timeout=limits,
@@ -226,6 +228,11 @@ class HttpCalls:
 def _text(value: Json) -> str:
     """Query parameters and headers: strings as they are, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _sendable(body: bytes | None) -> io.BytesIO | bytes | None:
+    """A body as the client wants it: what is long it sends piece by piece, so that others have their turn in between."""
+    return io.BytesIO(body) if body is not None and len(body) > _LONG else body
 
 
 def _body(value: Json, content_type: str) -> tuple[bytes, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -24,12 +25,13 @@ from workflow_runner.cli.eventing import Eventing, EventOptions, event_options, 
 from workflow_runner.cli.host import host_options
 from workflow_runner.dsl.diagnostics import DocumentErrors
 from workflow_runner.dsl.problems import RUNTIME, Problem
-from workflow_runner.errors import InvalidInput
+from workflow_runner.errors import InvalidInput, WorkflowRunnerError
+from workflow_runner.hosts.buffer import NOTHING_KEPT, Kept
 from workflow_runner.hosts.events import fits
 from workflow_runner.hosts.local import LocalRun, Source
 from workflow_runner.hosts.reporter import DesiredState, Reporter
 from workflow_runner.hosts.story import log_event
-from workflow_runner.interpreter.events import Event, EventType
+from workflow_runner.interpreter.events import ENDS, Event, EventType
 from workflow_runner.interpreter.frames import WorkflowFrame
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted
 from workflow_runner.launchers.payload import Payload, unpack
@@ -38,20 +40,21 @@ from workflow_runner.settings import PodSettings, pod_settings
 
 if TYPE_CHECKING:  # the pod of a run that keeps none does not wait for them
     from workflow_runner.calls.addresses import AddressRules
+    from workflow_runner.cli.temporal import Temporal
     from workflow_runner.hosts.checkpoints import Checkpoints
     from workflow_runner.hosts.elsewhere import HostOptions
     from workflow_runner.hosts.snapshots import Snapshot, Snapshots
+    from workflow_runner.hosts.temporal.run import TemporalRun
 
 Json = dict[str, Any]
 _T = TypeVar("_T")
 
-COMPLETED, FAULTED, INVALID, CANCELLED, INTERRUPTED = 0, 1, 2, 3, 143
+COMPLETED, FAULTED, INVALID, CANCELLED, TRY_LATER, INTERRUPTED = 0, 1, 2, 3, 75, 143
 FIRST_ANSWER_SECONDS = 10.0
 LAST_ACKNOWLEDGEMENT_SECONDS = 30.0
 PROMPT_ACKNOWLEDGEMENT_SECONDS = 0.25
 """So long the end may wait for the operator before it is written down, too."""
 TERMINATION_MESSAGE_BYTES = 4096
-_ENDS = (EventType.WORKFLOW_COMPLETED, EventType.WORKFLOW_FAILED, EventType.WORKFLOW_CANCELLED)
 
 
 def execute(*, input_file: Path, digest: str) -> int:
@@ -128,11 +131,36 @@ async def _run(
         except InvalidInput as error:
             _leave_message(settings, {"phase": "Failed", "error": _problem(error)})
             return _refused(error)
-    async with open_events(events) as eventing:
-        pod = _Pod(settings, payload, secrets, snapshots, snapshot, addresses, options, eventing)
+    async with open_events(events) as eventing, contextlib.AsyncExitStack() as stack:
+        temporal = None
+        if settings.temporal is not None:
+            from workflow_runner.cli.temporal import open_temporal  # an embedded run's pod does not wait for it
+
+            opened = open_temporal(settings.temporal, settings.execution_id, eventing.bus, addresses, options)
+            try:
+                temporal = await _unless_told_to_stop(stack.enter_async_context(opened))
+            except WorkflowRunnerError as error:
+                # Nothing has happened yet: the operator says why it does not begin, and tries again.
+                _leave_message(settings, {"code": error.code, "message": telemetry.redact(str(error))[:1000]})
+                print(f"workflow-runner: {error.code}: {error}", file=sys.stderr)
+                return TRY_LATER
+            if temporal is None:
+                return INTERRUPTED
+        pod = _Pod(settings, payload, secrets, snapshots, snapshot, addresses, options, eventing, temporal)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, pod.stop)
         return await pod.run()
+
+
+async def _unless_told_to_stop(work: Coroutine[Any, Any, _T]) -> _T | None:
+    """What `work` gives; None when the kubelet ends the pod before that."""
+    task, loop = asyncio.create_task(work), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return None
 
 
 async def _stigmer_environment(settings: PodSettings) -> Json:
@@ -158,8 +186,10 @@ class _Pod:
         addresses: AddressRules | None,
         options: HostOptions,
         eventing: Eventing,
+        temporal: Temporal | None,
     ) -> None:
         self._settings = settings
+        self._temporal = temporal
         self._snapshot = snapshot
         self._desired = DesiredState("Run", "", 0)
         self._interrupted = False
@@ -176,11 +206,37 @@ class _Pod:
             workflow_name=settings.workflow_name,
             on_desired_state=self._steer,
             counts=lambda: self._local.counts,
-            goes_on_from=None if snapshot is None else snapshot.kept,
+            goes_on_from=_kept(snapshot, temporal),
             bus=eventing.bus,
         )
         self._lifecycle = eventing.reporter(lambda: self._local.document, settings.execution_id)
-        self._local: LocalRun = LocalRun(
+        self._local: LocalRun | TemporalRun
+        self._checkpoints: Checkpoints | None = None
+        if temporal is None:
+            self._local = local = self._local_run(payload, secrets, snapshots, addresses, options, eventing)
+            self._checkpoints = None if snapshots is None else self._keeping(snapshots, local)
+        else:
+            self._local = self._remote = temporal.run(
+                Source(payload.document, payload.file),
+                payload.input,
+                run_id=settings.run_id,
+                secrets=secrets,
+                report=self._report_numbered,
+                timeout=settings.timeout,
+            )
+            self._remote.caught_up = self._answer
+
+    def _local_run(
+        self,
+        payload: Payload,
+        secrets: Json,
+        snapshots: Snapshots | None,
+        addresses: AddressRules | None,
+        options: HostOptions,
+        eventing: Eventing,
+    ) -> LocalRun:
+        settings, snapshot = self._settings, self._snapshot
+        return LocalRun(
             Source(payload.document, payload.file),
             payload.input,
             execution_id=settings.execution_id,
@@ -195,12 +251,11 @@ class _Pod:
             checkpointed=None if snapshots is None else self._checkpointed,
             before_effect=None if snapshots is None else self._before_effect,
         )
-        self._checkpoints = None if snapshots is None else self._keeping(snapshots)
 
-    def _keeping(self, snapshots: Snapshots) -> Checkpoints:
+    def _keeping(self, snapshots: Snapshots, local: LocalRun) -> Checkpoints:
         from workflow_runner.hosts.checkpoints import Checkpoints
 
-        return Checkpoints(snapshots, lambda: self._local.frame, lambda: self._reporter.kept)
+        return Checkpoints(snapshots, lambda: local.frame, lambda: self._reporter.kept)
 
     async def run(self) -> int:
         """The exit code."""
@@ -210,6 +265,8 @@ class _Pod:
             if answer is None and self._snapshot is not None and self._snapshot.frame.paused_since is not None:
                 # Nobody said that it may go on: what was asked of the former pod holds until somebody does.
                 self._steer(DesiredState("Pause", "the run was paused, and the operator has not answered yet", 0))
+            if self._temporal is not None:
+                self._remote.skip_to(self._reporter.delivered_sequence)
             code, message = await self._outcome()
             if self._interrupted and code == CANCELLED:
                 if self._checkpoints is not None:
@@ -232,7 +289,7 @@ class _Pod:
         self._interrupted = self._desired.state != "Cancel"
         if self._interrupted and self._checkpoints is not None:
             self._checkpoints.freeze()
-        self._local.cancel("the pod was told to stop")
+        self._local.cancel("the pod was told to stop", goes_on=self._interrupted)
 
     async def _told(self, code: int, message: Json) -> None:
         """Waits until the operator has the end, for a bounded time. Until then the end is part of the run's state:
@@ -271,6 +328,8 @@ class _Pod:
                 await self._checkpoints.save()
         try:
             outcome = await self._local.run()
+        except InvalidInput as error:
+            return INVALID, {"phase": "Failed", "error": _problem(error)}
         except DocumentErrors as error:
             text = "; ".join(str(diagnostic) for diagnostic in error.diagnostics[:5])
             return INVALID, {"phase": "Failed", "message": text[:1000]}
@@ -299,14 +358,18 @@ class _Pod:
         assert self._checkpoints is not None  # noqa: S101 - else it is not called
         await self._checkpoints.save()
 
-    def _report(self, event: Event) -> None:
+    def _report_numbered(self, number: int, event: Event) -> None:
+        """Events of a run in Temporal have the numbers that it gave them."""
+        self._report(event, number)
+
+    def _report(self, event: Event, number: int = 0) -> None:
         if self._interrupted and event.type is EventType.WORKFLOW_CANCELLED:
             return
         log_event(event)
-        self._reporter.report(event)
+        self._reporter.report(event, number)
         if self._lifecycle is not None:
             self._lifecycle.report(event)
-        if event.type in _ENDS and self._checkpoints is not None:
+        if event.type in ENDS and self._checkpoints is not None:
             self._checkpoints.told_its_end()
         elif event.type is EventType.WORKFLOW_PAUSED:
             self._answer()
@@ -329,9 +392,17 @@ class _Pod:
         if desired.state == "Unknown":
             self._reporter.control_result(desired.generation, "refused", "this runner does not know that state")
         elif desired.state == "Pause" and self._local.paused:
-            self._reporter.control_result(desired.generation, "applied", suspendable=self._suspendable)
+            suspendable = self._suspendable or self._temporal is not None
+            self._reporter.control_result(desired.generation, "applied", suspendable=suspendable)
         else:
             self._reporter.control_result(desired.generation, "accepted")
+
+
+def _kept(snapshot: Snapshot | None, temporal: Temporal | None) -> Kept | None:
+    """What an earlier pod of the run left; of a run in Temporal nothing but the run, which any pod goes on with."""
+    if snapshot is not None:
+        return snapshot.kept
+    return None if temporal is None else NOTHING_KEPT
 
 
 def _redacted(problem: Problem) -> Json:

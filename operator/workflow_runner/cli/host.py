@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from workflow_runner import telemetry
 from workflow_runner.cli.documents import STANDARD_INPUT
@@ -42,3 +45,11 @@ def host_options(
 
         rules = ProcessRules(allowed=settings.processes, seconds=settings.process_seconds or SECONDS)
     return HostOptions(library=library, default_catalog=settings.default_catalog, processes=rules, agents=agents)
+
+
+def shared_processes(options: HostOptions) -> HostOptions:
+    """With one number of processes for all runs together."""
+    from workflow_runner.calls.process import ProcessRules
+
+    rules = options.processes or ProcessRules()
+    return replace(options, processes=replace(rules, places=asyncio.Semaphore(rules.at_once)))

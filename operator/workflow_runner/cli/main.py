@@ -18,9 +18,13 @@ COMMANDS = {
     "validate": "Check workflow documents without running them.",
     "graph": "Draw a workflow document, and the way that a run took.",
     "serve": "Serve a runner's gRPC service: take workflows and run them here.",
+    "dev": "Start Temporal's development server, and a worker, to try things out.",
     "operator": "Run the operator: watch WorkflowExecutions and carry them out.",
     "execute": "Run the workflow that the operator handed to this pod.",
+    "terminate": "End in Temporal what a run has left open there.",
     "conformance": "Check a running workflow runner against the runner API.",
+    "worker": "Work for Temporal: carry out the executions that Stigmer's server starts there.",
+    "invoke": "Have Temporal carry out an execution that Stigmer has a record of.",
     "crds": "Print the CustomResourceDefinitions.",
 }
 

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from cyclopts import Parameter
 from google.protobuf import json_format
@@ -40,10 +40,12 @@ from workflow_runner.hosts.local import LocalRun, Source
 from workflow_runner.interpreter.events import Event
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted, Outcome
 from workflow_runner.settings import log_level, stigmer_settings
+from workflow_runner.settings.temporal import TemporalSettings, required_temporal_settings
 
 if TYPE_CHECKING:
     from workflow_runner.calls.addresses import AddressRules
     from workflow_runner.hosts.elsewhere import HostOptions
+    from workflow_runner.hosts.temporal.run import TemporalRun
 
 COMPLETED, FAULTED, INVALID, CANCELLED = 0, 1, 2, 3
 
@@ -74,6 +76,10 @@ def run(
     listen: Annotated[str | None, Parameter(help="HOST:PORT where CloudEvents are taken by HTTP for the run.")] = None,
     event_sink: Annotated[str | None, Parameter(help="URL that gets, by HTTP, the events that the workflow emits.")] = None,
     lifecycle_sink: Annotated[str | None, Parameter(help="URL that gets lifecycle events of workflow and tasks.")] = None,
+    engine: Annotated[
+        Literal["embedded", "temporal"],
+        Parameter(help="Where the run's state is: in this process, or in Temporal (TEMPORAL_SERVICE_ADDRESS)."),
+    ] = "embedded",
     scheduled: Annotated[
         bool, Parameter(help="Run at each occurrence of the document's schedule, until stopped.", negative="")
     ] = False,
@@ -89,6 +95,7 @@ def run(
     addresses = address_rules(allow_address, deny_address)
     host = host_options(file, workflows, stigmer=stigmer_settings(os.environ))
     options = event_options(listen, event_sink, lifecycle_sink)
+    temporal = _temporal(scheduled=scheduled) if engine == "temporal" else None
     telemetry.conceal_all(secrets)
     try:
         workflow, warnings = read_document(source, name)
@@ -118,7 +125,7 @@ def run(
                 given = None if input is None and input_file is None else value
                 return asyncio.run(_run_scheduled(workflow, given, secrets, report_for, options, addresses, host))
             read = Source(source, name, check=False)
-            outcome = asyncio.run(_run(workflow.document, read, value, secrets, report_for, options, addresses, host))
+            outcome = asyncio.run(_run(workflow.document, read, value, secrets, report_for, options, addresses, host, temporal))
         finally:
             display.close()
     return _conclude(outcome)
@@ -133,12 +140,20 @@ async def _run(
     options: EventOptions,
     addresses: AddressRules | None,
     host: HostOptions,
+    temporal: TemporalSettings | None,
 ) -> Outcome:
     execution_id = str(uuid.uuid4())
     async with (
         open_events(options) as eventing,
         eventing.telling(lambda: document, execution_id, report_for(execution_id)) as report,
     ):
+        if temporal is not None:
+            from workflow_runner.cli.temporal import open_temporal  # an embedded run does not wait for it
+
+            async with open_temporal(temporal, execution_id, eventing.bus, addresses, host) as there:
+                return await _steered(
+                    there.run(source, value, run_id="", secrets=secrets, report=lambda _, event: report(event))
+                )
         local = LocalRun(
             source,
             value,
@@ -150,9 +165,19 @@ async def _run(
             bus=eventing.bus,
             options=host,
         )
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, local.cancel, f"{signal.Signals(number).name} was received")
-        return await local.run()
+        return await _steered(local)
+
+
+async def _steered(run: LocalRun | TemporalRun) -> Outcome:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, run.cancel, f"{signal.Signals(number).name} was received")
+    return await run.run()
+
+
+def _temporal(*, scheduled: bool) -> TemporalSettings:
+    if scheduled:
+        raise InvalidInput("--scheduled is for --engine embedded", code="input.bad-option", hint="run one of the two")
+    return required_temporal_settings(os.environ)
 
 
 async def _run_scheduled(

@@ -28,11 +28,10 @@ from workflow_runner.calls.addresses import AddressRules
 from workflow_runner.cli.addresses import address_rules
 from workflow_runner.cli.collection import collect_seldom
 from workflow_runner.cli.eventing import EventOptions, event_options, open_events
-from workflow_runner.cli.host import host_options
+from workflow_runner.cli.host import host_options, shared_processes
 from workflow_runner.cli.telling import telling
 from workflow_runner.errors import InvalidInput
 from workflow_runner.hosts.documents import Documents
-from workflow_runner.hosts.elsewhere import HostOptions
 from workflow_runner.hosts.execution_store import ExecutionStore
 from workflow_runner.hosts.jq_pool import JqPool
 from workflow_runner.hosts.local_execution import Environment
@@ -143,7 +142,9 @@ async def _serve(settings: ServeSettings, parts: _Parts) -> None:
         documents = Documents()
         executions = LocalExecutions(
             documents,
-            Environment(eventing.bus, replace(_shared(host_options(stigmer=settings.stigmer)), jq=jq), parts.addresses),
+            Environment(
+                eventing.bus, replace(shared_processes(host_options(stigmer=settings.stigmer)), jq=jq), parts.addresses
+            ),
             store=parts.store,
             bounds=Bounds(live=settings.most_executions),
         )
@@ -178,14 +179,6 @@ async def _serve(settings: ServeSettings, parts: _Parts) -> None:
         await server.drain()
         await executions.close(settings.stop_seconds)
         await server.stop(LAST_CALLS_SECONDS)
-
-
-def _shared(options: HostOptions) -> HostOptions:
-    """With one number of processes for all runs together."""
-    from workflow_runner.calls.process import ProcessRules
-
-    rules = options.processes or ProcessRules()
-    return replace(options, processes=replace(rules, places=asyncio.Semaphore(rules.at_once)))
 
 
 def _own_address(address: str, port: int) -> str:

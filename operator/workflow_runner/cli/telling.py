@@ -1,5 +1,5 @@
-"""Who hears of the runs of `workflow-runner serve`: Stigmer, the sink of lifecycle events, metrics, and the log. Called by
-cli.serve."""
+"""Who hears of the runs of `workflow-runner serve`, and of a Temporal worker's: Stigmer, the sink of lifecycle events, metrics,
+and the log. Called by cli.serve and cli.worker."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Generic, Protocol, TypeVar
 
 from pydantic import SecretStr
 
 from workflow_runner.cli.eventing import Eventing
 from workflow_runner.dsl.model import DocumentInfo
+from workflow_runner.hosts.buffer import Kept
 from workflow_runner.hosts.lifecycle import LifecycleReporter
-from workflow_runner.hosts.local_execution import ENDS, LocalExecution
-from workflow_runner.hosts.local_executions import LocalExecutions
 from workflow_runner.hosts.story import log_event
-from workflow_runner.interpreter.events import Event, EventType
+from workflow_runner.interpreter.events import ENDS, Event, EventType
+from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
 from workflow_runner.reconcile.live import LiveRun
 from workflow_runner.settings import StigmerSettings
 from workflow_runner.stigmer.client import Destination
@@ -29,6 +30,40 @@ LAST_CALLBACKS_SECONDS = 5.0
 """How long what still waits for Stigmer may take when the process ends, where nothing is kept for the next one."""
 
 
+class Told(Protocol):
+    """An execution that is told of: hosts.local_execution, hosts.temporal.runner."""
+
+    id: str
+    delivered: int
+    status: str
+    document: DocumentInfo | None
+
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def kept(self) -> Kept: ...
+
+    def message(self, number: int, event: Event) -> WorkflowProgressEvent: ...
+
+
+_E = TypeVar("_E", bound=Told)
+
+
+class Executions(Protocol[_E]):
+    """Those of a process, and who is to hear of them: hosts.local_executions says what each is."""
+
+    owing: bool
+    tracked: Callable[[_E], None]
+    told: Callable[[_E, int, Event], None]
+    forgotten: Callable[[str], None]
+    owes: Callable[[str], bool]
+
+    @property
+    def keeps(self) -> bool: ...
+
+    def delivered(self, execution_id: str, number: int) -> None: ...
+
+
 class Lifecycles:
     """Lifecycle events of all runs, where there is a sink for them."""
 
@@ -37,7 +72,7 @@ class Lifecycles:
         self._reporters: dict[str, LifecycleReporter] = {}
         self._finishing: set[asyncio.Task[None]] = set()
 
-    def told(self, execution: LocalExecution, event: Event) -> None:
+    def told(self, execution: Told, event: Event) -> None:
         """Take one event."""
         reporter = self._reporters.get(execution.id)
         if reporter is None:
@@ -61,13 +96,13 @@ class Lifecycles:
         await asyncio.gather(*self._finishing, *(each.finish() for each in self._reporters.values()), return_exceptions=True)
 
 
-class Callbacks:
+class Callbacks(Generic[_E]):
     """Every event to Stigmer, numbered as the run's own events are: nobody else numbers them here.
 
     `destination` gives where to, with the key as of now.
     """
 
-    def __init__(self, executions: LocalExecutions, relay: Relay, destination: Callable[[], Destination]) -> None:
+    def __init__(self, executions: Executions[_E], relay: Relay, destination: Callable[[], Destination]) -> None:
         self._executions = executions
         self._relay = relay
         self._destination = destination
@@ -76,7 +111,7 @@ class Callbacks:
         self._last: dict[str, int] = {}
         """The newest number of each execution that may be owed something."""
 
-    def tracked(self, execution: LocalExecution) -> None:
+    def tracked(self, execution: _E) -> None:
         """One more execution; what an earlier process kept of its events is owed again, above what it knew as delivered."""
         run = LiveRun(execution_id=execution.id, attempt=1)
         if self._states:
@@ -87,7 +122,7 @@ class Callbacks:
         for number, event in execution.kept.events:
             self.told(execution, number, event)
 
-    def told(self, execution: LocalExecution, number: int, event: Event) -> None:
+    def told(self, execution: _E, number: int, event: Event) -> None:
         """One event."""
         message = execution.message(number, event)
         if (run := self._runs.get(execution.id)) is not None:
@@ -136,7 +171,7 @@ def _output(event: Event) -> bytes:
 
 @contextlib.asynccontextmanager
 async def telling(
-    executions: LocalExecutions,
+    executions: Executions[_E],
     eventing: Eventing,
     settings: StigmerSettings | None,
     *,
@@ -147,7 +182,7 @@ async def telling(
     At the end, what waits for Stigmer and is not kept for the next process has been left a moment.
     """
     lifecycles = Lifecycles(eventing)
-    callbacks: Callbacks | None = None
+    callbacks: Callbacks[_E] | None = None
 
     def moved(execution_id: str) -> None:
         if callbacks is not None:
@@ -155,7 +190,7 @@ async def telling(
 
     relay = Relay(changed=moved)
 
-    def told(execution: LocalExecution, number: int, event: Event) -> None:
+    def told(execution: _E, number: int, event: Event) -> None:
         log_event(event, execution.id)
         if event.type in ENDS:
             ended(execution.status, execution.seconds)

@@ -30,6 +30,7 @@ from workflow_runner.crd import group
 from workflow_runner.crd.execution import TERMINAL_PHASES, WorkflowExecutionSpec
 from workflow_runner.launchers.payload import Payload, spec_digest
 from workflow_runner.launchers.run import LaunchSettings
+from workflow_runner.launchers.termination import termination_name
 from workflow_runner.reconcile.observed import Accepted, Missing, NoReplica, Observed, Refused, Remote, Replica, Runner, Turn
 from workflow_runner.reconcile.run_end import Lost, run_end
 from workflow_runner.reconcile.status import asks_for_another_run
@@ -120,6 +121,7 @@ class Observer:
             remote=self._remote(uid),
             replica=replica,
             replica_lost=await self._replica_lost(resource),
+            termination_job=await self._termination_job(resource),
             seconds_since_write=seconds_since_write,
             status_interval=max(STATUS_SECONDS, len(self._runs) / STATUS_WRITES_PER_SECOND),
         )
@@ -210,6 +212,23 @@ class Observer:
             return True
         self._pools.hold(uid, replica["uid"])
         return False
+
+    async def _termination_job(self, resource: Json) -> Json | None:
+        """The Job that ends what the run has left open in Temporal, where there is something to be ended."""
+        status, metadata = resource.get("status") or {}, resource["metadata"]
+        run = self._runs.get(metadata["uid"])
+        found = run is not None and run.end is not None and run.end.left_open and status.get("phase") not in TERMINAL_PHASES
+        if "termination" not in status and not (found and metadata.get("deletionTimestamp")):
+            return None
+        name = termination_name(metadata["name"], metadata["uid"], status.get("runId") or "")
+        job = self._store.termination_job(resource, name)
+        if job is None:
+            try:
+                self._store.see_job(await self._cluster.get_job(metadata["namespace"], name), deleted=False)
+            except NotFound:
+                return None
+            job = self._store.termination_job(resource, name)
+        return None if job is None or job["metadata"].get("deletionTimestamp") else job
 
     async def _held_up(self, o: Observed) -> str | None:
         """What keeps a launched run from starting and stands in Kubernetes Events only: why the Job controller cannot
@@ -312,8 +331,10 @@ def _wants_check(o: Observed) -> bool:
     """Whether anything depends on the document: nothing does while there is a workload at work, or when there will be
     none."""
     ended = o.status.get("phase") in TERMINAL_PHASES or o.metadata.get("deletionTimestamp")
-    if ended or o.spec.cancelled or asks_for_another_run(o.resource):
+    if ended or asks_for_another_run(o.resource):
         return False
+    if o.spec.cancelled:
+        return o.suspended and o.on_temporal and o.mode == "Pod"  # it comes back to end what it has in Temporal
     if o.suspended and o.spec.paused:
         return False
     if o.in_line and (o.turn is None or not o.turn.granted):

@@ -121,6 +121,15 @@ class Store:
         job = self._jobs.get((metadata["namespace"], metadata["uid"]), {}).get(name)
         return job if job is not None and is_controlled_by(job, metadata["uid"]) else None
 
+    def termination_job(self, execution: Json, name: str) -> Json | None:
+        """The Job of that name that ends what the execution has left open in Temporal; nobody owns it where the execution was
+        being deleted."""
+        metadata = execution["metadata"]
+        job = self._jobs.get((metadata["namespace"], metadata["uid"]), {}).get(name)
+        if job is None or (job["metadata"].get("ownerReferences") and not is_controlled_by(job, metadata["uid"])):
+            return None
+        return job
+
     def newest_pod(self, execution: Json, job: Json | None) -> Json | None:
         """The pod that this Job made last."""
         if job is None:
@@ -158,12 +167,17 @@ class Store:
         return list(self._pods.get((namespace, runner_uid), {}).values())
 
     def workloads(self, execution: Json) -> list[tuple[str, str]]:
-        """(kind, name) of every Job and bare pod that belongs to the execution."""
+        """(kind, name) of every Job and bare pod that belongs to the execution; but a Job that ends what is left open in
+        Temporal, which may have to go on, and removes itself."""
         metadata = execution["metadata"]
         place = (metadata["namespace"], metadata["uid"])
         found = [("Job", job) for job in self._jobs.get(place, {}).values()]
         found += [("Pod", pod) for pod in self._pods.get(place, {}).values()]
-        return [(kind, item["metadata"]["name"]) for kind, item in found if is_controlled_by(item, metadata["uid"])]
+        return [
+            (kind, item["metadata"]["name"])
+            for kind, item in found
+            if is_controlled_by(item, metadata["uid"]) and not _terminates(item)
+        ]
 
     def known_pod(self, namespace: str, uid: str) -> Json | None:
         """A pod of any execution by its own uid."""
@@ -203,6 +217,10 @@ def _stands(runner: Json) -> tuple[Any, ...]:
 def is_controlled_by(resource: Json, uid: str) -> bool:
     """Whether the object's controller is the one with this uid."""
     return any(owner.get("controller") and owner.get("uid") == uid for owner in resource["metadata"].get("ownerReferences", []))
+
+
+def _terminates(item: Json) -> bool:
+    return (item["metadata"].get("labels") or {}).get(group.NAME_LABEL) == group.TERMINATION
 
 
 def _keep(kept: dict[Family, dict[str, Json]], resource: Json, deleted: bool) -> str | None:

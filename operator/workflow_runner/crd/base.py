@@ -35,6 +35,12 @@ class Resource(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
 
+class SecretRef(Resource):
+    """A Secret, by name."""
+
+    name: str = Field(description="Name of the Secret.", min_length=1, max_length=253)
+
+
 class SecretKeyRef(Resource):
     """One key of a Secret."""
 

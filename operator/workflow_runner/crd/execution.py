@@ -10,6 +10,7 @@ from workflow_runner.crd.base import AnyJson, Condition, ConfigMapKeyRef, Resour
 from workflow_runner.crd.durations import Duration
 from workflow_runner.crd.pods import RESERVED_ENV, AnyObject, PodTemplate
 from workflow_runner.crd.runner import MAX_RETRIES, EndpointTls, Snapshots, Stigmer
+from workflow_runner.crd.temporal import Temporal
 
 Phase = Literal["Pending", "Queued", "Running", "Paused", "Completed", "Failed", "Cancelled"]
 TERMINAL_PHASES = frozenset({"Completed", "Failed", "Cancelled"})
@@ -381,6 +382,7 @@ class RunnerSnapshot(Resource):
     stigmer: Stigmer | None = Field(default=None, description="Where its progress is reported.")
     template: AnyObject | None = Field(default=None, description="What its pods have, besides the execution's own template.")
     snapshots: Snapshots | None = Field(default=None, description="Where the run keeps its checkpoints.")
+    temporal: Temporal | None = Field(default=None, description="The Temporal that has the run's state.")
     timeout: Duration | None = Field(
         default=None, description="The run's time-out: the execution's own, else the runner's default."
     )
@@ -396,6 +398,13 @@ class ReplicaRef(Resource):
     name: str = Field(description="Name of the pod.")
     uid: str = Field(description="Its uid.")
     address: str = Field(description="Where it listens.")
+
+
+class Termination(Resource):
+    """What ends in Temporal what an ended run may have left open there."""
+
+    job_name: str = Field(description="The Job that does it.")
+    since: str = Field(description="Since when it is to be done.", json_schema_extra={"format": "date-time"})
 
 
 class Control(Resource):
@@ -487,6 +496,12 @@ class WorkflowExecutionStatus(Resource):
     job_name: str | None = Field(default=None, description="The Job that runs it.")
     pod_name: str | None = Field(default=None, description="The pod that runs it.")
     replica: ReplicaRef | None = Field(default=None, description="The pod of the runner's pool that runs it.")
+    temporal_workflow_id: str | None = Field(
+        default=None, description="Id of the workflow in Temporal that is the run, where its state is kept there."
+    )
+    termination: Termination | None = Field(
+        default=None, description="There until what the ended run may have left open in Temporal is ended, too."
+    )
     submit_time: str | None = Field(
         default=None,
         description="Since when the run is being handed to its runner's endpoint, or is there.",

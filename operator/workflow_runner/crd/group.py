@@ -31,6 +31,9 @@ ANNOTATION_INPUT = f"{GROUP}/input"
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "workflow-runner"
+NAME_LABEL = "app.kubernetes.io/name"
+TERMINATION = "workflow-termination"
+"""That label's value on a Job that ends in Temporal what a run has left open."""
 
 LABEL_JOB_NAME = "batch.kubernetes.io/job-name"
 """Kubernetes' own, on the pods of a Job."""
@@ -49,3 +52,12 @@ def name_of(execution_id: str) -> str:
 def execution_id(uid: str, run_id: str) -> str:
     """The id of one run of an execution (status.executionId): another runId is another run."""
     return f"{uid}-{run_id}" if run_id else uid
+
+
+TEMPORAL_RUN = "stigmer/workflow-execution/run"
+"""The workflow in Temporal that is one run of an execution; a name that others rely on."""
+
+
+def temporal_workflow_id(execution_id: str) -> str:
+    """The id of that workflow (status.temporalWorkflowId)."""
+    return f"{TEMPORAL_RUN}/{execution_id}"

@@ -18,16 +18,22 @@ Json = dict[str, Any]
 
 CONTAINER = "workflow"
 """The one container of a launched pod."""
-HANDED, TMP, SNAPSHOTS = "handed", "tmp", "snapshots"
-OWN_VOLUMES = (HANDED, TMP, SNAPSHOTS)
+HANDED, TMP, SNAPSHOTS, PAYLOAD_KEYS = "handed", "tmp", "snapshots", "payload-keys"
+OWN_VOLUMES = (HANDED, TMP, SNAPSHOTS, PAYLOAD_KEYS)
 """Volumes of launched pods; a template calls its own otherwise."""
 HANDED_FOLDER = "/etc/workflow-runner"
 SNAPSHOT_FOLDER = "/var/lib/workflow-runner"
+PAYLOAD_KEYS_FOLDER = "/etc/workflow-runner-payload-keys"
+"""Not within the other: nothing can be mounted in a folder that is read-only."""
 TMP_FOLDER = "/tmp"  # noqa: S108 - the container's own
-OWN_FOLDERS = (HANDED_FOLDER, SNAPSHOT_FOLDER, TMP_FOLDER)
+OWN_FOLDERS = (HANDED_FOLDER, SNAPSHOT_FOLDER, PAYLOAD_KEYS_FOLDER, TMP_FOLDER)
 """Where these are mounted; a template mounts nothing there."""
 OWN_VARIABLES = ("WORKFLOW_RUNNER_", "LOG_LEVEL")
 """How the operator's environment variables begin; no template sets them."""
+TEMPORAL_VARIABLES = "TEMPORAL_"
+"""How the names of those begin that say where Temporal is: the operator's in runs of type temporal."""
+STORE_VARIABLES = ("AWS_", "AZURE_", "GOOGLE_", "OBJECT_STORE_")
+"""How the names of those begin that decide where a store of payloads is, and who may use it."""
 EVENT_VARIABLES = (
     "WORKFLOW_RUNNER_EVENT_SINK",
     "WORKFLOW_RUNNER_EVENT_SINK_TOKEN",

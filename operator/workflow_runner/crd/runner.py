@@ -6,14 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from workflow_runner.crd.base import Condition, Resource, Rule, SecretKeyRef, rules
+from workflow_runner.crd.base import Condition, Resource, Rule, SecretKeyRef, SecretRef, rules
 from workflow_runner.crd.durations import Duration
 from workflow_runner.crd.pods import PodTemplate
+from workflow_runner.crd.temporal import Temporal
 
 MAX_RETRIES = 100
 
 LaunchMode = Literal["Job", "Pod", "Pool"]
 POOL = "Pool"
+TEMPORAL = "temporal"
+"""The type of runners whose launched pods keep the state of runs in Temporal."""
 ENDPOINT = "Endpoint"
 """How runs of a runner that is reached at an endpoint are started (status.mode); `launch.mode` names the other ways."""
 
@@ -105,7 +108,7 @@ class Defaults(Resource):
         default=None,
         ge=0,
         le=MAX_RETRIES,
-        description="spec.retries of executions that have none; if left out 0, or 6 with snapshots.",
+        description="spec.retries of executions that have none; if left out 0, 6 with snapshots, or 100 with type temporal.",
     )
 
 
@@ -217,12 +220,6 @@ class Stigmer(Resource):
     )
 
 
-class SecretRef(Resource):
-    """A Secret, by name."""
-
-    name: str = Field(description="Name of the Secret.", min_length=1, max_length=253)
-
-
 class EndpointTls(Resource):
     """How a runner's endpoint proves who it is, and what the operator shows it."""
 
@@ -269,9 +266,34 @@ class WorkflowRunnerSpec(Resource):
                 field_path=".launch",
             ),
             Rule(
-                "has(self.endpoint) || self.type == 'embedded'",
-                "only type embedded can be launched: for any other, endpoint says where it is",
+                "has(self.endpoint) || self.type in ['embedded', 'temporal']",
+                "only types embedded and temporal can be launched: for any other, endpoint says where it is",
                 field_path=".type",
+            ),
+            Rule(
+                "self.type != 'temporal' || has(self.endpoint) || has(self.temporal)",
+                "type temporal needs temporal.address, where Temporal is, or the endpoint of a runner that knows",
+                field_path=".temporal",
+            ),
+            Rule(
+                "!has(self.temporal) || self.type == 'temporal'",
+                "temporal is about type temporal, and type is another",
+                field_path=".temporal",
+            ),
+            Rule(
+                "!has(self.temporal) || !has(self.endpoint)",
+                "temporal is for launched pods: the runner at the endpoint has settings of its own",
+                field_path=".temporal",
+            ),
+            Rule(
+                "!has(self.temporal) || !has(self.launch) || self.launch.mode != 'Pool'",
+                "type temporal has no pools yet: launch.mode is Job or Pod",
+                field_path=".launch",
+            ),
+            Rule(
+                "!has(self.temporal) || !has(self.snapshots)",
+                "snapshots are for type embedded: with type temporal the state of runs is in Temporal",
+                field_path=".snapshots",
             ),
             Rule(
                 "has(self.endpoint) || (!has(self.tls) && !has(self.apiKeySecretRef))",
@@ -298,7 +320,8 @@ class WorkflowRunnerSpec(Resource):
     type: str = Field(
         default="embedded",
         description=(
-            "The engine. embedded: the interpreter inside the launched pod. Any other name goes together with endpoint."
+            "The engine. embedded: the interpreter inside the launched pod. temporal: the same with the state of runs in "
+            "Temporal, which spec.temporal says where to find. Any other name goes together with endpoint."
         ),
         min_length=1,
         max_length=63,
@@ -319,6 +342,9 @@ class WorkflowRunnerSpec(Resource):
     api_key_secret_ref: SecretKeyRef | None = Field(
         default=None,
         description="The Secret, in the runner's namespace, with the key that goes to the endpoint as a Bearer token.",
+    )
+    temporal: Temporal | None = Field(
+        default=None, description="Where Temporal is, for launched runs of type temporal, and how they are there."
     )
     launch: Launch | None = Field(default=None, description="How runs are started, where there is no endpoint. Left out: Job.")
     limits: Limits = Field(default=Limits(), description="How much it takes at a time.")

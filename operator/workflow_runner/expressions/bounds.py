@@ -14,6 +14,8 @@ others go to a killable worker (`hosts.jq_worker`). The estimate errs on the saf
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from workflow_runner.dsl.jq_tokens import NotTokens, Token, tokens
 
 IN_PROCESS_BYTES = 64 * 1024
@@ -46,6 +48,14 @@ _ITERATING = frozenset(
 _COMPARING = frozenset({"group_by", "sort_by", "unique_by", "max_by", "min_by"})
 # their argument can be as large as all the data for each element, and is compared with the others'
 _GROWING = {"tojson": 6, "tostring": 6, "implode": 6, "strftime": 16, "strptime": 16}
+_SLOW = {
+    **dict.fromkeys(("ascii_downcase", "ascii_upcase"), 80),
+    **dict.fromkeys(("add", "flatten", "from_entries", "reverse", "sort", "to_entries", "unique"), 40),
+    **dict.fromkeys(("explode", "implode", "join", "split", "tostream"), 40),
+    **dict.fromkeys(_COMPARING, 40),
+}
+_ITERATION = 50
+# measured, as multiples of what reading a character costs (40 ns)
 _ASSIGNMENTS = frozenset({"=", "|=", "+=", "-=", "*=", "/=", "%=", "//=", "?//="})
 _FORMAT_GROWTH = 9  # @uri: three characters for each byte of a character
 
@@ -64,6 +74,22 @@ def in_process_limit(program: str) -> int:
     return limit if limit >= 2 else 0
 
 
+def work(program: str, size: int) -> int:
+    """What a bounded program over so many bytes of data costs about, as the number of bytes that could be read meanwhile.
+
+    The same for the same arguments, whatever the machine: a durable host counts with it when to pause.
+    """
+    weight, iterators = _weight(program)
+    passes: int = max(1, size // 16) ** max(0, iterators - 1)
+    return weight * size * passes
+
+
+@lru_cache(maxsize=2000)
+def _weight(program: str) -> tuple[int, int]:
+    cost = _Cost(tokens(program))
+    return 1 + cost.slow + _ITERATION * cost.iterators, cost.iterators - 2 * cost.comparisons
+
+
 def provably_bounded(program: str) -> bool:
     """True when the time and memory of a program are bounded by the size of its data."""
     return in_process_limit(program) > 0
@@ -76,6 +102,8 @@ class _Cost:
         self.bounded = True
         self.growth = 1
         self.iterators = 0
+        self.comparisons = 0
+        self.slow = 0
         self._operands = 0
         self._brackets: list[str] = []
         self._text = sum(len(token.text) for token in found)
@@ -128,12 +156,14 @@ class _Cost:
             self.iterators += 1
         elif name in _COMPARING:
             self.iterators += 2
+            self.comparisons += 1
         elif name in _GROWING:
             self._multiply(_GROWING[name])
         elif name not in _PLAIN and name not in _KEYWORDS and name != "split":
             self.bounded = False
         if name not in _KEYWORDS:
             self._operands += 1
+        self.slow += _SLOW.get(name, 0)
 
     def _split(self, found: list[Token], at: int) -> None:
         """`split` by a written string; with two arguments it takes a regular expression."""

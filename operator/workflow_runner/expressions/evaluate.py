@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from workflow_runner.dsl.problems import AUTHORIZATION, EXPRESSION, Problem, WorkflowFault
 from workflow_runner.dsl.templates import ArrayTemplate, Expression, Json, Literal, ObjectTemplate, Template
+from workflow_runner.expressions.bounds import work
 from workflow_runner.expressions.paths import PathError
 from workflow_runner.expressions.programs import EvaluationFailed, InvalidProgram, program_for
 
@@ -35,15 +36,22 @@ Defer: TypeAlias = Callable[[JqRequest], Awaitable[Json]]
 """Runs a program where it can be killed. Raises EvaluationFailed, also when it took too long or too much."""
 
 
-async def evaluate(template: Template, data: Json, variables: Mapping[str, Json], defer: Defer) -> Json:
+Here: TypeAlias = Callable[[int], bool]
+"""Whether a bounded program that costs so much (bounds.work) may run in this process now."""
+
+
+async def evaluate(
+    template: Template, data: Json, variables: Mapping[str, Json], defer: Defer, here: Here | None = None
+) -> Json:
     """The value of a template over `data` (jq's `.`).
 
     `variables` has a value for every name that is available where the template stands; only those that a
     program mentions are looked up, so a lazy mapping costs nothing. The result may share parts with the
-    data, the variables and the template: nobody may change it. Raises WorkflowFault.
+    data, the variables and the template: nobody may change it. What `here` says no to is deferred; None: nothing is, that
+    is bounded. Raises WorkflowFault.
     """
     if isinstance(template, Expression):
-        answer = _value(template, data, variables)
+        answer = _value(template, data, variables, here)
         return await _deferred(template, answer, defer) if isinstance(answer, JqRequest) else answer
     if isinstance(template, Literal):
         return template.value
@@ -54,12 +62,12 @@ async def evaluate(template: Template, data: Json, variables: Mapping[str, Json]
             if isinstance(part, Literal):
                 members[key] = part.value
             elif isinstance(part, Expression):
-                answer = _value(part, data, variables)
+                answer = _value(part, data, variables, here)
                 members[key] = await _deferred(part, answer, defer) if isinstance(answer, JqRequest) else answer
             else:
-                members[key] = await evaluate(part, data, variables, defer)
+                members[key] = await evaluate(part, data, variables, defer, here)
         return members
-    return [await evaluate(part, data, variables, defer) for part in template.items]
+    return [await evaluate(part, data, variables, defer, here) for part in template.items]
 
 
 class NeedsWorker(Exception):
@@ -85,10 +93,10 @@ def truthy(value: Json) -> bool:
     return value is not None and value is not False
 
 
-def _value(expression: Expression, data: Json, variables: Mapping[str, Json]) -> Json | JqRequest:
+def _value(expression: Expression, data: Json, variables: Mapping[str, Json], here: Here | None = None) -> Json | JqRequest:
     """The value, when the program may run here; otherwise what to ask a worker. Raises WorkflowFault."""
     try:
-        return _answer(expression, data, variables)
+        return _answer(expression, data, variables, here)
     except (EvaluationFailed, InvalidProgram) as error:
         if expression.otherwise is not None:
             return expression.otherwise
@@ -104,7 +112,7 @@ async def _deferred(expression: Expression, request: JqRequest, defer: Defer) ->
         raise _fault(expression, str(error)) from error
 
 
-def _answer(expression: Expression, data: Json, variables: Mapping[str, Json]) -> Json | JqRequest:
+def _answer(expression: Expression, data: Json, variables: Mapping[str, Json], here: Here | None) -> Json | JqRequest:
     program = program_for(expression)
     if expression.secrets:
         _require_secrets(expression, variables)
@@ -120,7 +128,7 @@ def _answer(expression: Expression, data: Json, variables: Mapping[str, Json]) -
         raise EvaluationFailed("its data is nested too deeply") from error
     except ValueError as error:
         raise EvaluationFailed(f"its data is not JSON: {error}") from error
-    if len(payload) <= program.limit:
+    if len(payload) <= program.limit and (here is None or here(work(expression.source, len(payload)))):
         return program.run(payload)
     return JqRequest(program.text, payload)
 
@@ -147,4 +155,4 @@ def _short(text: str) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
-__all__ = ["ArrayTemplate", "Defer", "JqRequest", "NeedsWorker", "evaluate", "evaluate_here", "truthy"]
+__all__ = ["ArrayTemplate", "Defer", "Here", "JqRequest", "NeedsWorker", "evaluate", "evaluate_here", "truthy"]

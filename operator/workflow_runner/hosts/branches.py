@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from workflow_runner.hosts.waiting import all_done
+
 
 async def run_together(branches: Sequence[Coroutine[Any, Any, None]], ended: Callable[[], None]) -> None:
     """Return when all have ended; `ended` is called for each of them, also for one that never began.
@@ -43,7 +45,7 @@ class _Together:
         cancelled: asyncio.CancelledError | None = None
         while running := [task for task in self._tasks if not task.done()]:
             try:
-                await asyncio.wait(running)
+                await all_done(running)
             except asyncio.CancelledError as error:
                 cancelled = cancelled or error
                 self._break_off()

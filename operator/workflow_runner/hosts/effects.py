@@ -14,7 +14,6 @@ from workflow_runner.calls import Calls
 from workflow_runner.dsl.templates import Json
 from workflow_runner.expressions.evaluate import JqRequest
 from workflow_runner.expressions.schemas import SchemaRequest
-from workflow_runner.hosts.branches import run_together
 from workflow_runner.hosts.elsewhere import Elsewhere, HostOptions, Start
 from workflow_runner.hosts.event_bus import CloudEvent, EventBus
 from workflow_runner.hosts.hold import Hold
@@ -62,6 +61,9 @@ class LocalEffects:
         self._worker = JqWorker() if options.jq is None else options.jq.turns()
         self._breathe_at = 0.0
         self.report = report
+
+    here = None
+    """Bounded programs run in this process."""
 
     def now(self) -> datetime:
         """The wall clock."""
@@ -118,18 +120,7 @@ class LocalEffects:
 
     async def gather(self, branches: Sequence[Coroutine[Any, Any, None]]) -> None:
         """Run the branches at the same time."""
-        if not branches:
-            return
-        remaining = len(branches)
-
-        def ended() -> None:
-            nonlocal remaining
-            remaining -= 1
-            if remaining:
-                self._hold.ended()
-
-        self._hold.forked(len(branches))
-        await run_together(branches, ended)
+        await self._hold.gather(branches)
 
     async def call(self, request: Call) -> Json:
         """Carry out a call in this process."""

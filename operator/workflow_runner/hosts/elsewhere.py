@@ -76,7 +76,8 @@ Start = Callable[[Mapping[str, Json], Json, str], DetachedRun]
 
 
 class Elsewhere:
-    """Functions and workflows for one run. `start` makes the runs that nobody waits for."""
+    """Functions and workflows for one run. `start` makes the runs that nobody waits for; a host without
+    one starts them itself, from the definition."""
 
     def __init__(self, calls: Calls, options: HostOptions, start: Start | None = None) -> None:
         self._calls = calls
@@ -104,11 +105,11 @@ class Elsewhere:
     async def workflow(self, arguments: Mapping[str, Json], key: str) -> Json:
         """A document, `{"namespace", "name", "version"}`; with `start` it is run here, and the answer is null."""
         given = cast("dict[str, Any]", arguments)
-        if self._library is None or self._start is None:
+        if self._library is None:
             detail = f"the workflow {given['namespace']}/{given['name']} is not run: this runner knows no other workflows"
             raise WorkflowFault(Problem.standard(CONFIGURATION, detail, status=404))
         definition = await self._library.find(given["namespace"], given["name"], given["version"])
-        if "start" not in given:
+        if "start" not in given or self._start is None:
             return definition
         if len(self._detached) >= MOST_DETACHED:
             detail = f"the workflow is not run: {MOST_DETACHED} that nobody waits for are running"

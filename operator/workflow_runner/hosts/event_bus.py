@@ -72,7 +72,8 @@ class EventBus:
         *,
         room_seconds: float = ROOM_SECONDS,
     ) -> None:
-        self._publish = publish
+        self.publish = publish
+        """Takes what runs emit out of the process; None: nothing does."""
         self._room_seconds = room_seconds
         self.changed: Callable[[], None] = lambda: None
         """Told when somebody begins or ends to listen."""
@@ -120,8 +121,8 @@ class EventBus:
     async def emit(self, event: CloudEvent) -> None:
         """Publish an event of a run. Raises WorkflowFault (`communication`): when it cannot be taken out of the process,
         and when a listener here stays without room."""
-        if self._publish is not None:
-            await self._publish(event)
+        if self.publish is not None:
+            await self.publish(event)
         size = size_of(event)
         full: list[_Listener] = []
         for listener in list(self._listeners.values()):

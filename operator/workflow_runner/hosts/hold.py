@@ -12,10 +12,12 @@ is still calling, and afterwards everything has the time left that it had.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from workflow_runner.hosts.branches import run_together
+from workflow_runner.hosts.waiting import all_done, first_done
 from workflow_runner.interpreter.effects import DeadlinePassed
 from workflow_runner.interpreter.events import EventType
 from workflow_runner.interpreter.frames import WorkflowFrame
@@ -23,11 +25,16 @@ from workflow_runner.interpreter.frames import WorkflowFrame
 _T = TypeVar("_T")
 
 
+def _wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
 class Hold:
     """Whether a run is to be held, and whether it is. `tell` hears when it is held and when it goes on.
 
     `frame` is the run's state, of which `paused` and `paused_since` are kept here. `write`, where given, is awaited
-    with it when a pause has taken effect, before that is told, and when it is over, before anything goes on.
+    with it when a pause has taken effect, before that is told, and when it is over, before anything goes on. `now` is the
+    clock on the wall.
     """
 
     def __init__(
@@ -35,10 +42,13 @@ class Hold:
         tell: Callable[[EventType, str], None],
         frame: WorkflowFrame,
         write: Callable[[WorkflowFrame], Awaitable[None]] | None = None,
+        now: Callable[[], datetime] = _wall_clock,
     ) -> None:
         self._tell = tell
         self._frame = frame
         self._write = write
+        self._now = now
+        self._drained: Callable[[], None] | None = None
         self._asked = asyncio.Event()
         self._released = asyncio.Event()
         self._released.set()
@@ -59,23 +69,31 @@ class Hold:
 
     @property
     def asked(self) -> bool:
-        """Whether a pause has been asked for and not been taken back."""
+        """Whether everybody is to stand still: for a pause that has not been taken back, or for good."""
         return self._asked.is_set()
 
     def ask(self, reason: str) -> None:
         """Hold as soon as possible. The reason of the first of several requests stands."""
-        if not self._asked.is_set():
+        if self._released.is_set():
             self._reason = reason
             self._asked.set()
             self._released.clear()
 
     def release(self) -> None:
         """Go on; a pause that has not taken effect yet is forgotten."""
-        self._asked.clear()
+        if self._drained is None:
+            self._asked.clear()
         self._released.set()
         if self._keeper is None and self._began:
             self._start_clock()
             self._open_gate()
+
+    def drain(self, drained: Callable[[], None]) -> None:
+        """Have everybody stand still for good, and call `drained` when they do: the state can be continued elsewhere.
+        The run's clock goes on, and nothing is told."""
+        if self._drained is None:
+            self._drained = drained
+            self._asked.set()
 
     def begin(self) -> None:
         """A run begins, or goes on from its frame: where that was written in a pause that is over by now, say so."""
@@ -86,13 +104,14 @@ class Hold:
 
     def clock(self) -> datetime:
         """The run's own time."""
-        return (self._since or datetime.now(UTC)) - self._frame.paused
+        return (self._since or self._now()) - self._frame.paused
 
     async def stand(self) -> None:
         """Stand still while a pause is asked for."""
         while self._asked.is_set():
             gate = self._gate
-            self._stop_clock()
+            if not self._released.is_set():
+                self._stop_clock()
             self._standing += 1
             try:
                 self._look()
@@ -117,7 +136,7 @@ class Hold:
             return
         waits = [asyncio.ensure_future(each.wait()) for each in (happened, self._asked)]
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await first_done(waits)
         finally:
             for wait in waits:
                 wait.cancel()
@@ -141,26 +160,39 @@ class Hold:
                 raise
             raise DeadlinePassed from error
 
-    def forked(self, branches: int) -> None:
-        """The branch that says so waits for so many others, which run in its place."""
-        self._live += branches - 1
+    async def gather(self, branches: Sequence[Coroutine[Any, Any, None]]) -> None:
+        """Run branches at the same time, in the place of the one that waits for them."""
+        if not branches:
+            return
+        remaining = len(branches)
 
-    def ended(self) -> None:
-        """A branch has ended, while others of its fork go on. (The last one's place is taken by who waits for it.)"""
-        self._live -= 1
-        self._look()
+        def ended() -> None:
+            nonlocal remaining
+            remaining -= 1
+            if remaining:  # the last one's place is taken by who waits
+                self._live -= 1
+                self._look()
+
+        self._live += remaining - 1
+        await run_together(branches, ended)
 
     async def close(self) -> None:
         """The run has ended; nothing is told any more."""
         keeper = self._keeper
         if keeper is not None:
             keeper.cancel()
-            await asyncio.wait([keeper])
+            await all_done([keeper])
         self.held = False
 
     def _look(self) -> None:
         """A pause takes effect when everybody stands."""
-        if self._asked.is_set() and self._standing == self._live and self._keeper is None:
+        if not self._asked.is_set() or self._standing != self._live or self._keeper is not None:
+            return
+        if self._drained is not None:
+            # A pause that came before is on: whoever continues has its clock stand still, too.
+            self._frame.paused_since = self._since
+            self._drained()
+        else:
             self._keeper = asyncio.create_task(self._keep(), name="pause")
 
     async def _keep(self) -> None:
@@ -169,11 +201,11 @@ class Hold:
             self._frame.paused_since = self._since
             if self._write is not None:
                 await self._write(self._frame)
-            told = self._asked.is_set()
+            told = not self._released.is_set()
             if told:
                 self.held = True
                 self._tell(EventType.WORKFLOW_PAUSED, self._reason)
-                while self._asked.is_set():
+                while not self._released.is_set():
                     await self._released.wait()
                 self.held = False
             self._start_clock()
@@ -194,12 +226,12 @@ class Hold:
 
     def _stop_clock(self) -> None:
         if self._since is None:
-            self._since = datetime.now(UTC)
+            self._since = self._now()
             self._reschedule()
 
     def _start_clock(self) -> None:
         if self._since is not None:
-            self._frame.paused += max(datetime.now(UTC) - self._since, timedelta(0))
+            self._frame.paused += max(self._now() - self._since, timedelta(0))
             self._since = self._frame.paused_since = None
             self._reschedule()
 

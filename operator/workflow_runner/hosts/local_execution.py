@@ -29,7 +29,7 @@ from workflow_runner.hosts.execution_store import Accepted
 from workflow_runner.hosts.executions import Stopping, WrongState
 from workflow_runner.hosts.local import LocalRun
 from workflow_runner.hosts.snapshots import Snapshot, Snapshots
-from workflow_runner.interpreter.events import Event, EventType
+from workflow_runner.interpreter.events import ENDS, Event, EventType
 from workflow_runner.interpreter.frames import WorkflowFrame
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import ExecutionStatus, WorkflowProgressEvent
 
@@ -49,7 +49,6 @@ FORCE_SECONDS = 1.0
 READ_AT_ONCE = 100
 """Events that one reader holds at a time."""
 STOPPED = "the runner is stopping"
-ENDS = frozenset({EventType.WORKFLOW_COMPLETED, EventType.WORKFLOW_FAILED, EventType.WORKFLOW_CANCELLED})
 EVENT_BYTES = 700
 """What an event takes here, roughly."""
 

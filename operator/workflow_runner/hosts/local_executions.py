@@ -36,9 +36,9 @@ from workflow_runner.hosts.executions import (
     UnknownExecution,
     WrongState,
 )
-from workflow_runner.hosts.local_execution import ENDS, Ended, Environment, LocalExecution
+from workflow_runner.hosts.local_execution import Ended, Environment, LocalExecution
 from workflow_runner.hosts.snapshots import Snapshot, Snapshots
-from workflow_runner.interpreter.events import Event
+from workflow_runner.interpreter.events import ENDS, Event
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import ExecutionStatus, WorkflowProgressEvent
 
 MOST_ENDED_FACTOR = 2

@@ -118,7 +118,7 @@ class Reporter:
         self._workflow_name = workflow_name
         self._buffer = Buffer(most=max_buffered, kept=goes_on_from or Kept())
         self._batch_seconds = batch_seconds
-        self._recorded = 0
+        self._recorded = self._delivered = 0
         self._control: sink_pb2.ControlResult | None = None
         self._control_sent = True
         self._wake = asyncio.Event()
@@ -136,13 +136,15 @@ class Reporter:
         self._events = None if bus is None else SinkEvents(bus, self._run)
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def report(self, event: Event) -> None:
-        """Take an event for the operator; numbered from 1. Never waits, never fails; costs a microsecond or two.
+    def report(self, event: Event, number: int = 0) -> None:
+        """Take an event for the operator; numbered from 1, unless it has a `number` of its own, above all before. Never
+        waits, never fails; costs a microsecond or two.
 
         That a task listens is no news for it.
         """
         if event.type in _NO_NEWS:
             return
+        self._buffer.skip_to(number - 1)
         self._buffer.add(event)
         if event.type not in _BATCHED or self._buffer.unsent >= BATCH_EVENTS:
             self._wake.set()
@@ -153,6 +155,11 @@ class Reporter:
     def last_sequence(self) -> int:
         """The number of the newest event, sent or not."""
         return self._buffer.last
+
+    @property
+    def delivered_sequence(self) -> int:
+        """Up to this number everybody has everything, by what the operator has said; also of events of an earlier pod."""
+        return self._delivered
 
     @property
     def kept(self) -> Kept:
@@ -320,6 +327,7 @@ class Reporter:
         if response.recorded_sequence > self._recorded:
             self._recorded = response.recorded_sequence
             self._dial_progress.works()
+        self._delivered = max(self._delivered, response.delivered_sequence)
         self._buffer.forget(response.delivered_sequence)
         state = _STATES.get(response.desired_state, "Unknown")
         desired = DesiredState(state, response.reason, response.generation)

@@ -160,14 +160,16 @@ class Scope(Mapping[str, Json]):
 
     async def template(self, template: Template, data: Json) -> Json:
         """Evaluate a template over `data`; what comes out is never evaluated again. Raises WorkflowFault."""
-        value = await evaluate(template, data, self, self._run.effects.evaluate)
+        effects = self._run.effects
+        value = await evaluate(template, data, self, effects.evaluate, effects.here)
         if isinstance(template, ObjectTemplate | ArrayTemplate):
             self._run.sizes.check(value, "what is put together here")
         return value
 
     async def condition(self, expression: Expression, data: Json) -> bool:
         """Whether a condition holds: everything but false and null does. Raises WorkflowFault."""
-        return truthy(await evaluate(expression, data, self, self._run.effects.evaluate))
+        effects = self._run.effects
+        return truthy(await evaluate(expression, data, self, effects.evaluate, effects.here))
 
     async def duration(self, duration: Duration, data: Json) -> timedelta:
         """A duration, evaluated where it is an expression. Raises WorkflowFault."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from msgspec import Struct
 
 from workflow_runner.dsl.templates import Json
-from workflow_runner.expressions.evaluate import JqRequest
+from workflow_runner.expressions.evaluate import Here, JqRequest
 from workflow_runner.expressions.schemas import SchemaRequest
 from workflow_runner.interpreter.events import Event
 from workflow_runner.interpreter.frames import WorkflowFrame
@@ -120,6 +120,11 @@ class Effects(Protocol):
 
     async def call(self, request: Call) -> Json:
         """Carry out a side effect and give its output. Raises Fault."""
+        ...
+
+    @property
+    def here(self) -> Here | None:
+        """Says whether a bounded program may run where the interpreter does, or is for `evaluate`, too; None: it may."""
         ...
 
     async def evaluate(self, request: JqRequest | SchemaRequest) -> Json:

@@ -57,6 +57,10 @@ STATUSES: dict[EventType, str] = {
 }
 
 
+ENDS = frozenset({EventType.WORKFLOW_COMPLETED, EventType.WORKFLOW_FAILED, EventType.WORKFLOW_CANCELLED})
+"""After one of these a run tells nothing more."""
+
+
 class Event(Struct, gc=False):
     """One step of a run's story.
 

@@ -2,8 +2,8 @@
 the operator's alone. Called by `job.py` and `pod.py`.
 
 The operator's alone are image and arguments, the variables WORKFLOW_RUNNER_* (but those for events, which are the
-runner's) and LOG_LEVEL, its volumes and where they are mounted, the restart policy, and everything that keeps a run
-from having rights: no API token, no root, no privileges, a read-only root file system.
+runner's) and LOG_LEVEL, with type temporal TEMPORAL_* as well, its volumes and where they are mounted, the restart policy,
+and everything that keeps a run from having rights: no API token, no root, no privileges, a read-only root file system.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import json
 from typing import Any
 
 from workflow_runner.crd import group, pods
+from workflow_runner.crd.temporal import Temporal
+from workflow_runner.launchers import temporal
 from workflow_runner.launchers.merge import merged, supported
 from workflow_runner.launchers.resources import resources
 from workflow_runner.launchers.run import INPUT_KEY, LaunchedRun, LaunchSettings, labels
@@ -28,13 +30,24 @@ TOKEN, SECRETS = "token", "secrets"
 
 def pod_template(settings: LaunchSettings, run: LaunchedRun) -> Json:
     """{metadata, spec} of the run's pod."""
+    arguments = ["execute", f"--input-file={pods.HANDED_FOLDER}/{INPUT_KEY}", f"--digest={run.digest}"]
+    template = _template(settings, run, arguments, _sources(run))
+    if not run.input_is_stored:
+        template["metadata"]["annotations"][group.ANNOTATION_INPUT] = run.packed
+    return template
+
+
+def termination_template(settings: LaunchSettings, run: LaunchedRun) -> Json:
+    """{metadata, spec} of a pod that ends the run's workflow in Temporal: nothing of the workflow's own is handed to it."""
+    return _template(settings, run, ["terminate"], temporal.files(run.temporal) if run.temporal else [])
+
+
+def _template(settings: LaunchSettings, run: LaunchedRun, arguments: list[str], handed: list[Json]) -> Json:
     asked = merged(run.runner_template, run.template)
     metadata, spec = asked["metadata"], asked["spec"]
     container: Json = next(iter(spec.pop("containers", [])), {})
     security = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}
     annotations = dict(metadata.get("annotations") or {})
-    if not run.input_is_stored:
-        annotations[group.ANNOTATION_INPUT] = run.packed
     return {
         "metadata": {"labels": {**(metadata.get("labels") or {}), **labels(run)}, "annotations": annotations},
         "spec": {
@@ -49,27 +62,29 @@ def pod_template(settings: LaunchSettings, run: LaunchedRun) -> Json:
                 "runAsNonRoot": True,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "containers": [_container(settings, run, container)],
+            "containers": [_container(settings, run, container, arguments)],
             "volumes": [
                 *(volume for volume in spec.get("volumes") or [] if volume.get("name") not in pods.OWN_VOLUMES),
-                *_volumes(run),
+                *_volumes(run, handed),
             ],
         },
     }
 
 
-def _container(settings: LaunchSettings, run: LaunchedRun, asked: Json) -> Json:
+def _container(settings: LaunchSettings, run: LaunchedRun, asked: Json, arguments: list[str]) -> Json:
     defaults = {
         "requests": {"cpu": settings.cpu_request, "memory": settings.memory_request},
         "limits": {"memory": settings.memory_limit},
     }
     mounts = [mount for mount in asked.get("volumeMounts") or [] if not _is_own_mount(mount)]
+    # Of two sources the later one has its way.
+    sources = [*(asked.get("envFrom") or []), *(temporal.variable_sources(run.temporal) if run.temporal else [])]
     return {
-        **({"envFrom": asked["envFrom"]} if asked.get("envFrom") else {}),
+        **({"envFrom": sources} if sources else {}),
         "name": pods.CONTAINER,
         "image": settings.image,
         "imagePullPolicy": settings.image_pull_policy,
-        "args": ["execute", f"--input-file={pods.HANDED_FOLDER}/{INPUT_KEY}", f"--digest={run.digest}"],
+        "args": arguments,
         "env": _environment(settings, run, asked.get("env") or []),
         "resources": resources(defaults, asked.get("resources") or {}),
         "securityContext": {
@@ -96,7 +111,17 @@ def _environment(settings: LaunchSettings, run: LaunchedRun, asked: list[Json]) 
     given = execution | runner
     given |= {name: entry for name, entry in stigmer.items() if name not in given}
     others = [entry for name, entry in given.items() if not name.startswith(pods.OWN_VARIABLES)]
-    return [*others, *_event_variables(run), *_own_variables(settings, run)]
+    of_temporal: list[Json] = []
+    if run.temporal is not None:
+        # A store's own variables may be in the runner's template; an execution says nothing of where its data go.
+        foreign = {*execution, *stigmer}
+        others = [entry for entry in others if not _is_of_temporal(run.temporal, str(entry.get("name")), foreign)]
+        of_temporal = temporal.variables(run.temporal)
+    return [*others, *_event_variables(run), *_own_variables(settings, run), *of_temporal]
+
+
+def _is_of_temporal(where: Temporal, name: str, foreign: set[str]) -> bool:
+    return name.startswith(pods.TEMPORAL_VARIABLES) or (name in foreign and temporal.is_reserved(where, name))
 
 
 def _event_variables(run: LaunchedRun) -> list[Json]:
@@ -118,6 +143,7 @@ def _literal(entry: Json) -> Json:
 
 def _own_variables(settings: LaunchSettings, run: LaunchedRun) -> list[Json]:
     variables = {
+        "WORKFLOW_RUNNER_ENGINE": "embedded" if run.temporal is None else "temporal",
         "WORKFLOW_RUNNER_EXECUTION_UID": run.uid,
         "WORKFLOW_RUNNER_EXECUTION_ID": run.execution_id,
         "WORKFLOW_RUNNER_RUN_ID": run.run_id,
@@ -154,24 +180,25 @@ def _mounts(run: LaunchedRun) -> list[Json]:
     ]
     if run.snapshot_claim:
         mounts.append({"name": pods.SNAPSHOTS, "mountPath": pods.SNAPSHOT_FOLDER, "subPath": run.execution_id})
-    return mounts
+    return [*mounts, *(temporal.mounts(run.temporal) if run.temporal else [])]
 
 
-def _volumes(run: LaunchedRun) -> list[Json]:
+def _volumes(run: LaunchedRun, handed: list[Json]) -> list[Json]:
     volumes: list[Json] = [
-        {"name": pods.HANDED, "projected": {"defaultMode": HANDED_MODE, "sources": _sources(run)}},
+        {"name": pods.HANDED, "projected": {"defaultMode": HANDED_MODE, "sources": handed}},
         {"name": pods.TMP, "emptyDir": {"sizeLimit": "64Mi"}},
     ]
     if run.snapshot_claim:
         volumes.append({"name": pods.SNAPSHOTS, "persistentVolumeClaim": {"claimName": run.snapshot_claim}})
-    return volumes
+    return [*volumes, *(temporal.volumes(run.temporal) if run.temporal else [])]
 
 
 def _sources(run: LaunchedRun) -> list[Json]:
     """Input, token and secrets. One volume for all of them: each is a file system of its own, which the kubelet makes
     and removes."""
     token = {"audience": group.SINK_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": TOKEN}
-    return [_input(run), {"serviceAccountToken": token}, *_secret_sources(run)]
+    of_temporal = temporal.files(run.temporal) if run.temporal else []
+    return [_input(run), {"serviceAccountToken": token}, *_secret_sources(run), *of_temporal]
 
 
 def _input(run: LaunchedRun) -> Json:

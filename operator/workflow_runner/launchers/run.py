@@ -13,12 +13,16 @@ from msgspec import Struct, field
 
 from workflow_runner.crd import group
 from workflow_runner.crd.pods import CONTAINER as CONTAINER
+from workflow_runner.crd.temporal import Temporal
 from workflow_runner.launchers.payload import MAX_ANNOTATION
 
 Json = dict[str, Any]
 
 INPUT_KEY = "input"
 """The key of the input's ConfigMap, and the name of the file that the pod reads."""
+
+NO_TEMPORAL = 75
+"""How a pod exits (EX_TEMPFAIL) that cannot begin since Temporal does not let it: nothing has happened to the run."""
 
 
 class SinkAddress(Struct, frozen=True):
@@ -54,8 +58,8 @@ class LaunchedRun(Struct, frozen=True):
     execution's; `env` holds the execution's variables as a pod has them. `secrets` gives (Secret, key) by the name
     that the workflow knows. `stigmer_values` are the plain values of a workflow that comes from Stigmer,
     `stigmer_secrets` the names of the others, which the pod gets from the sink. `snapshot_claim` is the
-    PersistentVolumeClaim with the run's checkpoints. What a run may not have has been refused before
-    (reconcile.allowed); the manifests hold to the limits once more.
+    PersistentVolumeClaim with the run's checkpoints, `temporal` the Temporal that has its state in place of that. What a run
+    may not have has been refused before (reconcile.allowed); the manifests hold to the limits once more.
     """
 
     name: str
@@ -76,6 +80,7 @@ class LaunchedRun(Struct, frozen=True):
     timeout_seconds: float | None = None
     retries: int = 0
     snapshot_claim: str | None = None
+    temporal: Temporal | None = None
     suspended: bool = False
 
     @property

@@ -19,6 +19,7 @@ from workflow_runner.crd import group, pods
 from workflow_runner.crd.execution import WorkflowExecutionSpec
 from workflow_runner.crd.runner import AllowedField
 from workflow_runner.launchers.merge import supported, unsupported
+from workflow_runner.launchers.temporal import is_reserved
 from workflow_runner.reconcile.observed import Runner
 
 Json = dict[str, Any]
@@ -119,12 +120,16 @@ class _Check(Struct, frozen=True):
         of_runner = {str(entry.get("name")) for entry in _workflow_container(self.of_runner).get("env") or []}
         for number, variable in enumerate(self.spec.env or []):
             path = f"spec.env[{number}]"
-            if re.match(pods.RESERVED_ENV, variable.name):
+            if self._is_reserved(variable.name):
                 yield f"{path}.name: {variable.name} belongs to the operator"
             if variable.name in of_runner and "env" not in self.runner.spec.allow.template:
                 yield self._field(f"{path}.name", f"{variable.name} is set by the runner's launch.template and", "env")
             if variable.value_from is not None and variable.value_from.secret_key_ref is not None:
                 yield from self._secret(f"{path}.valueFrom.secretKeyRef.name", variable.value_from.secret_key_ref.name)
+
+    def _is_reserved(self, name: str) -> bool:
+        temporal = self.runner.spec.temporal
+        return bool(re.match(pods.RESERVED_ENV, name)) or (temporal is not None and is_reserved(temporal, name))
 
     def secrets(self) -> Iterator[str]:
         for name, source in sorted((self.spec.secrets or {}).items()):
@@ -180,7 +185,7 @@ class _Check(Struct, frozen=True):
                 yield from self._granted(f"{path}.{field}", field)
                 yield from self._secrets_in(container[field], f"{path}.{field}")
         for number, variable in enumerate(container.get("env") or []):
-            if re.match(pods.RESERVED_ENV, str(variable.get("name"))):
+            if self._is_reserved(str(variable.get("name"))):
                 yield f"{path}.env[{number}].name: {variable.get('name')} belongs to the operator"
         volumes = {str(volume.get("name")) for volume in pod.get("volumes") or []}
         taken = {

@@ -87,6 +87,8 @@ def minimal(status: Json) -> Json:
         "suspended",
         "specDigest",
         "runner",
+        "temporalWorkflowId",
+        "termination",
         "startTime",
         "completionTime",
         "control",

@@ -17,6 +17,7 @@ from workflow_runner.reconcile.actions import (
     DeleteExecution,
     ForgetRun,
     Plan,
+    RecordEvent,
     RemoveFinalizer,
     WriteCallback,
     WriteStatus,
@@ -33,7 +34,7 @@ from workflow_runner.reconcile.before_launch import (
 )
 from workflow_runner.reconcile.bounds import fitted
 from workflow_runner.reconcile.decisions import NORMAL, WARNING, is_held, launched, phase_event, until_next_write
-from workflow_runner.reconcile.following import follow, grace, stop
+from workflow_runner.reconcile.following import follow, grace, stop, woken_to_end
 from workflow_runner.reconcile.launching import given_back, launch
 from workflow_runner.reconcile.observed import Observed
 from workflow_runner.reconcile.status import (
@@ -46,6 +47,7 @@ from workflow_runner.reconcile.status import (
     snapshot_of,
     still_ended,
 )
+from workflow_runner.reconcile.termination import LOOK_SECONDS, owed_from, termination
 from workflow_runner.reconcile.timestamps import from_text
 
 DELIVERY_AFTER_DELETE = timedelta(seconds=10)
@@ -88,7 +90,10 @@ def being_deleted(o: Observed) -> Plan | None:
     if not is_held(o):
         return Plan((ForgetRun(),))
     if o.live is not None and o.live.end is None:
-        return stop(o, "the WorkflowExecution was deleted")
+        return woken_to_end(o) or stop(o, "the WorkflowExecution was deleted")
+    left = termination(o)
+    if left.waits:
+        return Plan(left.actions, again_after=LOOK_SECONDS)
     ended_at = min(o.live.end.time, o.now) if o.live is not None and o.live.end is not None else o.now
     asked = requested_at(o)
     # The second bound is for an end that the pod's clock puts into the future.
@@ -96,7 +101,8 @@ def being_deleted(o: Observed) -> Plan | None:
     if _owes(o) and in_time:
         return Plan(again_after=0.5)
     remove: tuple[Action, ...] = (CleanUp(),) if o.workload is not None else ()
-    return Plan((*remove, RemoveFinalizer(), ForgetRun()))
+    told = tuple(action for action in left.actions if isinstance(action, RecordEvent))
+    return Plan((*told, *remove, RemoveFinalizer(), ForgetRun()))
 
 
 def another_run(o: Observed) -> Plan | None:
@@ -110,7 +116,11 @@ def another_run(o: Observed) -> Plan | None:
             return follow(o)
     elif _owes(o) and abs(o.now - _completion(o)) < DELIVERY_BEFORE_NEXT_RUN:  # ahead, by the pod's clock
         return Plan(again_after=0.5)
-    return Plan((CleanUp(), ForgetRun(), WriteStatus(begun_anew(o))))
+    left = termination(o)
+    if left.waits:
+        return Plan(left.actions, again_after=LOOK_SECONDS)
+    told = tuple(action for action in left.actions if isinstance(action, RecordEvent))
+    return Plan((*told, CleanUp(), ForgetRun(), WriteStatus(begun_anew(o))))
 
 
 def already_ended(o: Observed) -> Plan | None:
@@ -119,6 +129,9 @@ def already_ended(o: Observed) -> Plan | None:
         return None
     if o.live is not None and o.live.end is None:
         return None  # it has not: somebody else wrote this phase, and the run is followed as before
+    left = termination(o)
+    if left.actions:
+        return Plan(left.actions, again_after=LOOK_SECONDS)
     actions: list[Action] = []
     if o.live is not None:
         wait = until_next_write(o) if _owes(o) else 0.0
@@ -133,6 +146,8 @@ def already_ended(o: Observed) -> Plan | None:
             actions.append(WriteStatus(status))
     if _owes(o):
         return Plan(tuple(actions))
+    if left.waits:
+        return Plan(tuple(actions), again_after=LOOK_SECONDS)
     if is_held(o):
         actions.append(RemoveFinalizer())  # nothing is left to be cancelled: deletion, even without an operator, may go ahead
     if o.live is not None or actions:
@@ -185,6 +200,8 @@ def write_end(o: Observed) -> Plan | None:
     before.setdefault("executionId", o.live.execution_id)
     if o.runner is not None:
         before.setdefault("runner", snapshot_of(o, o.runner))
+    if end.left_open:
+        before["termination"] = owed_from(o, end.time)
     status = fitted(ended(o, end, before=followed(o, o.live, before), accepted=accepted))
     kind = WARNING if end.phase == "Failed" else NORMAL
     message = next(item["message"] for item in status["conditions"] if item["type"] == "Completed")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from msgspec.structs import replace
+
 from workflow_runner.crd.durations import seconds
 from workflow_runner.crd.runner import POOL
 from workflow_runner.reconcile.actions import (
@@ -21,13 +23,28 @@ from workflow_runner.reconcile.actions import (
 )
 from workflow_runner.reconcile.bounds import fitted
 from workflow_runner.reconcile.decisions import HELD_AFTER, is_held, launched, phase_event, until_next_write
-from workflow_runner.reconcile.launching import follow_endpoint, relaunch
+from workflow_runner.reconcile.launching import brought_back, follow_endpoint, relaunch
 from workflow_runner.reconcile.live import Desired, End, LiveRun
 from workflow_runner.reconcile.observed import Observed
 from workflow_runner.reconcile.pod_trouble import refusal, trouble
 from workflow_runner.reconcile.remote import remote_end, replica_lost
 from workflow_runner.reconcile.run_end import Lost, run_end, timed_out
-from workflow_runner.reconcile.status import IN_PROGRESS, desired_of, followed, in_progress, requested_at
+from workflow_runner.reconcile.status import (
+    IN_PROGRESS,
+    asks_for_another_run,
+    desired_of,
+    followed,
+    in_progress,
+    requested_at,
+)
+from workflow_runner.reconcile.temporal import (
+    end_run,
+    may_be_open,
+    refused_by_temporal,
+    stalled_by_temporal,
+    until_next_try,
+    until_through,
+)
 from workflow_runner.reconcile.timestamps import from_text
 
 CANCEL_GRACE = timedelta(seconds=30)
@@ -48,6 +65,9 @@ def follow(o: Observed) -> Plan | None:
     desired = desired_of(o)
     again: float | None = None
     if desired.state == "Cancel":
+        woken = woken_to_end(o)
+        if woken is not None:
+            return woken
         halt = stop(o, desired.reason)
         if any(isinstance(action, EndRun) for action in halt.actions):
             return halt
@@ -56,7 +76,7 @@ def follow(o: Observed) -> Plan | None:
         over = _over(o, o.live)
         if over is not None:
             return over
-        again = _until_timeout(o, o.live)
+        again = _soonest(_until_timeout(o, o.live), _until_next_try(o))
     return _show(o, o.live, desired, again)
 
 
@@ -71,26 +91,57 @@ def _found_end(o: Observed) -> End | Lost | None:
 def _over(o: Observed, live: LiveRun) -> Plan | None:
     """What follows from the workload's end, or from a time that has passed; None while the run may go on."""
     end = _found_end(o)
+    if isinstance(end, Lost) and end.waits:
+        if not o.on_temporal:
+            end = replace(end, counts=True, waits=False)
+        elif (_until_next_try(o) or 0.0) > 0:
+            return None
     if isinstance(end, Lost):
         failures = (o.status.get("failures") or 0) + (1 if end.counts else 0)
         if failures > o.snapshot.get("retries", 0):
-            return Plan((EndRun(end.end),))
-        status = in_progress(o, "Pending" if not live.paused else "Paused")
+            return Plan((end_run(o, end.end),))
+        reason, message = stalled_by_temporal(o) or ("", "")
+        status = in_progress(o, "Pending" if not live.paused else "Paused", reason=reason, message=message)
         if failures:
             status["failures"] = failures
-        return relaunch(o, status, lost=end.end)
+        again = relaunch(o, status, lost=end.end)
+        # There may be very many of these, one after the other.
+        return replace(again, actions=(*again.actions, *_swept(o, again))) if end.waits else again
     if end is not None:
-        return Plan((EndRun(end),))
+        return Plan((end_run(o, end),))
     left = _until_timeout(o, live)
     if left is not None and left <= 0:
-        return Plan((*_removed(o, "it took too long"), EndRun(timed_out(o.now, o.snapshot["timeout"]))))
+        return Plan((*_removed(o, "it took too long"), end_run(o, timed_out(o.now, o.snapshot["timeout"]))))
     return None
+
+
+def _swept(o: Observed, again: Plan) -> tuple[Action, ...]:
+    """The pod that another one has taken the place of."""
+    made = any(isinstance(action, WriteStatus) and action.status.get("podName") != _pod_name(o) for action in again.actions)
+    return (DeleteWorkload("Pod", _pod_name(o)),) if made and o.pod is not None else ()
+
+
+def _pod_name(o: Observed) -> str:
+    return str(((o.pod or {}).get("metadata") or {}).get("name", ""))
+
+
+def _until_next_try(o: Observed) -> float | None:
+    """Seconds until a bare pod that Temporal did not let begin is made again; None where there is none."""
+    if o.mode != "Pod" or refused_by_temporal(o.pod) is None:
+        return None
+    return max(0.0, until_next_try(o))
+
+
+def _soonest(*seconds: float | None) -> float | None:
+    return min((item for item in seconds if item is not None), default=None)
 
 
 def _until_timeout(o: Observed, live: LiveRun) -> float | None:
     """Seconds until the operator ends a run that outlasts its time; None where nothing limits it, or it is held."""
     if not o.snapshot.get("timeout") or live.paused:
         return None
+    if o.on_temporal and live.start is None:
+        return None  # until Temporal has it, nothing runs: that may take as long as it takes
     created = o.status.get("submitTime") if o.workload is None else o.workload["metadata"].get("creationTimestamp")
     begin = live.start or (o.now if created is None else from_text(created))
     # Numbers, since the pod's clock and status may hold what is no date any more once something is added to it.
@@ -101,7 +152,8 @@ def _until_timeout(o: Observed, live: LiveRun) -> float | None:
 def _show(o: Observed, live: LiveRun, desired: Desired, again: float | None) -> Plan:
     """Status as it is now, written as often as it may be."""
     phase = "Paused" if live.paused else "Running" if live.start is not None else "Pending"
-    why = _trouble(o) if phase == "Pending" or o.at_endpoint else None
+    why = stalled_by_temporal(o) or (_trouble(o) if phase == "Pending" or o.at_endpoint else None)
+    again = _soonest(again, until_through(o))
     status = in_progress(o, phase) if why is None else in_progress(o, phase, reason=why[0], message=why[1])
     if o.held_up:
         again = min(again or HELD_UP_RETRY, HELD_UP_RETRY)
@@ -165,19 +217,32 @@ def _may_be_suspended(o: Observed, live: LiveRun, desired: Desired) -> bool:
         and answer is not None
         and answer.suspendable
         and answer.generation >= desired.generation
-        and "snapshots" in o.snapshot
+        and o.keeps_state
     )
+
+
+def woken_to_end(o: Observed) -> Plan | None:
+    """A suspended run whose workflow is in Temporal: its pod comes back to end it there. None where that is not so, or where
+    nothing more can be made for it."""
+    left = grace(o) - (o.now - requested_at(o))
+    if not (o.suspended and o.on_temporal) or o.live is None or left <= timedelta():
+        return None
+    leaving = o.metadata.get("deletionTimestamp") or asks_for_another_run(o.resource)
+    if o.job is None if o.mode == "Job" else leaving:
+        return None
+    woken = brought_back(o)
+    return replace(woken, again_after=_soonest(woken.again_after, left.total_seconds()))
 
 
 def stop(o: Observed, reason: str) -> Plan:
     """Cancel a launched run: ask, and after the grace period take its workload away."""
     end = _found_end(o)
     if isinstance(end, End):
-        return Plan((EndRun(end),))
+        return Plan((end_run(o, end),))
     waited, most = o.now - requested_at(o), grace(o)
-    if end is None and waited < most and not o.suspended and _container_may_answer(o):
+    if end is None and waited < most and not o.suspended and (_container_may_answer(o) or _another_may_come(o)):
         return Plan((*_attached(o), SetDesired(desired_of(o))), again_after=(most - waited).total_seconds())
-    return Plan((*_removed(o, reason), EndRun(End("Cancelled", o.now, reason))))
+    return Plan((*_removed(o, reason), end_run(o, End("Cancelled", o.now, reason))))
 
 
 def grace(o: Observed) -> timedelta:
@@ -207,5 +272,12 @@ def _container_may_answer(o: Observed) -> bool:
     """False while the pod's container has not been started: there is nobody to ask. At an endpoint there may be somebody."""
     if o.at_endpoint:
         return "submitTime" in o.status
+    if refused_by_temporal(o.pod) is not None:
+        return False
     statuses = ((o.pod or {}).get("status") or {}).get("containerStatuses") or []
     return any(set(status.get("state") or {}) & {"running", "terminated"} for status in statuses)
+
+
+def _another_may_come(o: Observed) -> bool:
+    """Whether a pod is on its way that goes on with what the run has in Temporal, and can end it there."""
+    return o.mode in ("Job", "Pod") and o.workload is not None and may_be_open(o) and refused_by_temporal(o.pod) is None

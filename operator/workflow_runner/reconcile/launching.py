@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from workflow_runner.crd.durations import seconds
 from workflow_runner.crd.runner import POOL
+from workflow_runner.crd.temporal import Temporal
 from workflow_runner.launchers.job import build_job
 from workflow_runner.launchers.pod import build_pod
 from workflow_runner.launchers.run import LaunchedRun, build_input, workload_name
@@ -21,7 +22,6 @@ from workflow_runner.reconcile.actions import (
     CreateInput,
     CreateWorkload,
     DeleteWorkload,
-    EndRun,
     FollowEndpoint,
     Plan,
     StartOver,
@@ -44,6 +44,7 @@ from workflow_runner.reconcile.observed import Accepted, Missing, Observed, Refu
 from workflow_runner.reconcile.pod_trouble import refusal
 from workflow_runner.reconcile.run_end import input_changed
 from workflow_runner.reconcile.status import desired_of, followed, in_progress, pinned, started_as, starting_over
+from workflow_runner.reconcile.temporal import end_run
 
 Json = dict[str, Any]
 
@@ -91,9 +92,14 @@ def given_back(o: Observed) -> Plan | None:
         status = followed(o, o.live, in_progress(o, "Paused"))
         shown = written(o, status)
         return Plan((*away, *shown.actions))
+    return brought_back(o)
+
+
+def brought_back(o: Observed) -> Plan:
+    """A suspended run gets its machine again: its Job is resumed, or its pod made anew."""
     status = {key: value for key, value in in_progress(o, "Paused").items() if key != "suspended"}
     if o.mode == "Job" and o.job is not None:
-        return Plan((SuspendJob(o.job["metadata"]["name"], suspend=False), WriteStatus(followed(o, o.live, status))))
+        return Plan((SuspendJob(o.job["metadata"]["name"], suspend=False), WriteStatus(followed(o, _live(o), status))))
     if o.pod is not None and not _is_over(o.pod):
         return Plan(again_after=STOPPING_RETRY)  # two pods must not write the same snapshots
     return relaunch(o, status)
@@ -133,14 +139,14 @@ def relaunch(o: Observed, status: Json, *, lost: End | None = None) -> Plan:
         again = o.checked.again_after or SOURCE_MISSING_RETRY
         return replace(_held_up(o, status, o.checked.reason, o.checked.message), again_after=again)
     if isinstance(o.checked, Refused):  # accepted by an operator that knew less
-        return Plan((EndRun(End("Failed", o.now, o.checked.message, error=o.checked.error)),))
+        return Plan((end_run(o, End("Failed", o.now, o.checked.message, error=o.checked.error)),))
     if not isinstance(o.checked, Accepted):
         return Plan()  # the document is being read again
     refusals = _refusals(o)
     if refusals:
         return _held_up(o, status, "NotAllowed", refusals)
     if o.checked.digest != o.status.get("specDigest"):
-        return Plan((EndRun(input_changed(o.now)),))
+        return Plan((end_run(o, input_changed(o.now)),))
     unplaced = _unplaced(o, status["phase"])
     if unplaced is not None:
         return unplaced
@@ -237,6 +243,7 @@ def _run(o: Observed, accepted: Accepted, launches: int, snapshot: Json) -> Laun
         timeout_seconds=seconds(snapshot["timeout"]) if snapshot.get("timeout") else None,
         retries=snapshot.get("retries", 0),
         snapshot_claim=(snapshot.get("snapshots") or {}).get("persistentVolumeClaim", {}).get("claimName"),
+        temporal=Temporal.model_validate(snapshot["temporal"]) if "temporal" in snapshot else None,
     )
 
 

@@ -47,6 +47,10 @@ class End(Struct, frozen=True):
     error: dict[str, Any] | None = None
     output: Any = None
     output_known: bool = True
+    told: bool = False
+    """It is the run's own word, left by its pod; not what somebody else found."""
+    left_open: bool = False
+    """The workflow that the run is in Temporal may still be open."""
     output_too_large: bool = False
     """The run kept its output for itself, since it is larger than status may hold."""
     sequence: int = 0

@@ -108,8 +108,9 @@ class Observed(Struct, frozen=True):
     plan has asked for it. `held_up` is the word of the Job controller or the kubelet on why there is no pod, or no
     container. `spec_changed` says whether document or input are others than those that the run was pinned to; None
     where nobody looked. `remote` is None where nobody follows the run at an endpoint. `replica` is None until the plan has
-    asked for a place in a pool; `replica_lost` says that the pod is gone which had the run. `seconds_since_write` is None
-    when this operator has not written the status yet.
+    asked for a place in a pool; `replica_lost` says that the pod is gone which had the run. `termination_job` is the Job that
+    ends in Temporal what an ended run has left open; None where there is none. `seconds_since_write` is None when
+    this operator has not written the status yet.
     """
 
     now: datetime
@@ -130,6 +131,7 @@ class Observed(Struct, frozen=True):
     remote: Remote | None = None
     replica: Replica | NoReplica | None = None
     replica_lost: bool = False
+    termination_job: Json | None = None
     seconds_since_write: float | None = None
     status_interval: float = 1.0
 
@@ -184,6 +186,16 @@ class Observed(Struct, frozen=True):
     def at_endpoint(self) -> bool:
         """Whether the run is, or would be, handed to a runner at an endpoint, or in a pool."""
         return self.mode in (ENDPOINT, POOL)
+
+    @property
+    def on_temporal(self) -> bool:
+        """Whether the run's state is in Temporal, and its pod only works on it."""
+        return "temporal" in self.snapshot
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether the run outlives its pod: its state is on a volume, or in Temporal."""
+        return self.on_temporal or "snapshots" in self.snapshot
 
     @property
     def in_line(self) -> bool:

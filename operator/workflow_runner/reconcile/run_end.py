@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from workflow_runner.dsl.problems import RUNTIME, TIMEOUT
-from workflow_runner.launchers.run import CONTAINER
+from workflow_runner.launchers.run import CONTAINER, NO_TEMPORAL
 from workflow_runner.reconcile.bounds import bounded_error
 from workflow_runner.reconcile.live import MAX_JUMP, End
 from workflow_runner.reconcile.timestamps import from_text
@@ -26,10 +27,12 @@ _PHASES = ("Completed", "Failed", "Cancelled")
 
 class Lost(Struct, frozen=True):
     """The workload is gone, or its container ended without a word of the run. `end` is the run's end if it is not
-    launched again; `counts` is False where that was nobody's fault (a drained node), so that it costs no retry."""
+    launched again; `counts` is False where that was nobody's fault (a drained node), so that it costs no retry. `waits`: the
+    pod could not begin, since Temporal did not let it, and there will be another one after a while."""
 
     end: End
     counts: bool = True
+    waits: bool = False
 
 
 def run_end(mode: str, job: Json | None, pod: Json | None, now: datetime) -> End | Lost | None:
@@ -71,6 +74,8 @@ def pod_end(pod: Json, now: datetime) -> End | Lost | None:
     if own_word is not None:
         return own_word
     terminated = _terminated(pod)
+    if terminated is not None and terminated.get("exitCode") == NO_TEMPORAL:
+        return Lost(_from_exit(terminated, now), counts=False, waits=True)
     if terminated is not None:
         end = _pod_gone(now) if _is_interrupted(pod, terminated) else _from_exit(terminated, now, disrupted=_disrupted(pod))
         return Lost(end, counts=not _disrupted(pod))
@@ -110,8 +115,8 @@ def _own_word(pod: Json | None, now: datetime) -> End | None:
         return None
     message = _message(terminated)
     if message is not None:
-        return _from_message(message, terminated, now)
-    return _from_exit(terminated, now) if terminated.get("exitCode") in (0, 1, 2, 3) else None
+        return replace(_from_message(message, terminated, now), told=True)
+    return replace(_from_exit(terminated, now), told=True) if terminated.get("exitCode") in (0, 1, 2, 3) else None
 
 
 def _is_interrupted(pod: Json | None, terminated: Json) -> bool:
@@ -173,7 +178,12 @@ def _from_exit(terminated: Json, now: datetime, *, disrupted: bool = False) -> E
         # The node that has much to do at that moment misses why, and nobody else kills what is in a pod that stays.
         detail = f"{said}: killed, most likely because its memory was used up; give the pod more memory"
         return _failed(time, "The run was killed", detail, "run.out-of-memory")
-    titles = {1: "The workflow failed", 2: "The document or input was refused", 70: "Internal error of the runner"}
+    titles = {
+        1: "The workflow failed",
+        2: "The document or input was refused",
+        70: "Internal error of the runner",
+        NO_TEMPORAL: "Temporal could not be used",
+    }
     title = titles.get(code or 0, "The run's pod ended unexpectedly")
     return _failed(time, title, f"{said}: {last_words}" if last_words else said, "run.pod-failed")
 

@@ -7,11 +7,15 @@ from typing import Any, Literal
 
 from msgspec import to_builtins
 from msgspec.structs import replace
+from pydantic import BaseModel
 
+from workflow_runner.crd import group
+from workflow_runner.crd.runner import MAX_RETRIES
 from workflow_runner.reconcile.bounds import representable, size
 from workflow_runner.reconcile.live import Desired, End, LiveRun
 from workflow_runner.reconcile.observed import Accepted, Observed, Replica, Runner
 from workflow_runner.reconcile.pod_trouble import HOPELESS
+from workflow_runner.reconcile.temporal import STALLED
 from workflow_runner.reconcile.timestamps import from_text, to_seconds_text, to_text
 
 Json = dict[str, Any]
@@ -22,12 +26,14 @@ MAX_OUTPUT = 256 * 1024
 MAX_MESSAGE = 4096
 
 MEND_BY_HAND = frozenset(
-    {*HOPELESS, "NotAllowed", "AdmissionDenied", "ManifestRejected", "ServiceAccountNotFound", "StigmerRefused"}
+    {*HOPELESS, *STALLED, "NotAllowed", "AdmissionDenied", "ManifestRejected", "ServiceAccountNotFound", "StigmerRefused"}
 )
 """Reasons that do not go away by themselves: the run is stalled, in kstatus' words."""
 
 DEFAULT_RETRIES_WITH_SNAPSHOTS = 6
 """With snapshots a further launch goes on where the last one was, as Kubernetes' own default for Jobs supposes."""
+DEFAULT_RETRIES_ON_TEMPORAL = MAX_RETRIES
+"""The state is safe whatever becomes of pods: the bound is for what kills every one of them."""
 
 IN_PROGRESS = {
     "Queued": "The run waits for its turn.",
@@ -122,6 +128,7 @@ def pinned(o: Observed, runner: Runner, accepted: Accepted, *, workload: str, la
         "specDigest": accepted.digest,
         "runner": snapshot_of(o, runner),
         **started_as(o, workload),
+        **({"temporalWorkflowId": group.temporal_workflow_id(o.execution_id)} if runner.spec.temporal is not None else {}),
         "callback": o.status.get("callback") or callback,
         "progress": o.status.get("progress") or 0,
     }
@@ -159,15 +166,17 @@ def snapshot_of(o: Observed, runner: Runner) -> Json:
         snapshot["image"] = o.launch.image
     else:
         snapshot["endpoint"] = spec.endpoint
-    for key, part in (("tls", spec.tls), ("apiKeySecretRef", spec.api_key_secret_ref)):
+    parts: tuple[tuple[str, BaseModel | None], ...] = (
+        ("tls", spec.tls),
+        ("apiKeySecretRef", spec.api_key_secret_ref),
+        ("stigmer", spec.stigmer),
+        ("template", spec.template),
+        ("snapshots", spec.snapshots),
+        ("temporal", spec.temporal),
+    )
+    for key, part in parts:
         if part is not None:
             snapshot[key] = part.model_dump(by_alias=True, exclude_none=True)
-    if spec.stigmer is not None:
-        snapshot["stigmer"] = spec.stigmer.model_dump(by_alias=True, exclude_none=True)
-    if spec.template is not None:
-        snapshot["template"] = spec.template.model_dump(by_alias=True, exclude_none=True)
-    if spec.snapshots is not None:
-        snapshot["snapshots"] = spec.snapshots.model_dump(by_alias=True, exclude_none=True)
     for key, value in (
         ("timeout", o.spec.timeout or defaults.timeout),
         ("ttlAfterFinished", o.spec.ttl_after_finished or defaults.ttl_after_finished),
@@ -181,6 +190,8 @@ def _retries(o: Observed, runner: Runner) -> int:
     for value in (o.spec.retries, runner.spec.defaults.retries):
         if value is not None:
             return int(value)
+    if runner.spec.temporal is not None:
+        return DEFAULT_RETRIES_ON_TEMPORAL
     return DEFAULT_RETRIES_WITH_SNAPSHOTS if runner.spec.snapshots is not None else 0
 
 

@@ -70,7 +70,7 @@ REFUSES_ALL = {
     grpc.StatusCode.UNIMPLEMENTED: "stigmer.unimplemented",
 }
 _HINTS = {
-    grpc.StatusCode.UNAUTHENTICATED: "check the API key in the Secret that spec.stigmer names",
+    grpc.StatusCode.UNAUTHENTICATED: "check the API key: STIGMER_SERVICE_API_KEY, or the Secret that spec.stigmer names",
     grpc.StatusCode.PERMISSION_DENIED: "check what the API key may do",
     grpc.StatusCode.UNIMPLEMENTED: "check the endpoint: no progress service answers there",
 }

@@ -70,7 +70,7 @@ _SERVICES: dict[type[Message], tuple[str, str]] = {
     Environment: ("environment", f"{_PACKAGE}.environment.v1.EnvironmentQueryController"),
 }
 _QUERY_HINTS = {
-    grpc.StatusCode.UNAUTHENTICATED: "check the API key in the Secret that spec.stigmer names",
+    grpc.StatusCode.UNAUTHENTICATED: "check the API key: STIGMER_SERVICE_API_KEY, or the Secret that spec.stigmer names",
     grpc.StatusCode.PERMISSION_DENIED: "check what the API key may read",
     grpc.StatusCode.UNIMPLEMENTED: "check the endpoint: it answers no queries",
 }

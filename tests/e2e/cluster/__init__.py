@@ -7,11 +7,12 @@ anything is installed. lifecycle.py has the life of a cluster; the other modules
 
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.lifecycle import NAME, delete, ensure, release, running
-from tests.e2e.cluster.operator_image import ImageRef, build_image, ensure_image
+from tests.e2e.cluster.operator_image import DEV_SERVER, ImageRef, build_image, ensure_image
 from tests.e2e.cluster.shell import ClusterError, CommandFailed, progress
 from tests.e2e.cluster.tools import path as tool
 
 __all__ = [
+    "DEV_SERVER",
     "NAME",
     "Cluster",
     "ClusterError",

@@ -21,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start or reuse a cluster, keep it, and print its kubeconfig's path")
     image = commands.add_parser("image", help="build the operator's image, load it into the cluster, and print its name")
+    image.add_argument("--target", default="", choices=["", operator_image.DEV_SERVER], help="another one of the Dockerfile")
     down = commands.add_parser("down", help="delete the cluster and all that was started for it")
     for command in (up, image, down):
         command.add_argument("--name", default=lifecycle.NAME)
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.command == "up":
             print(lifecycle.ensure(options.name, workers=options.workers, keep=True).kubeconfig)
         elif options.command == "image":
-            print(operator_image.ensure_image(lifecycle.ensure(options.name, keep=True)))
+            print(operator_image.ensure_image(lifecycle.ensure(options.name, keep=True), target=options.target))
         elif options.command == "down":
             if not lifecycle.delete(options.name):
                 print(f"there is no cluster {options.name} of ours", file=sys.stderr)

@@ -26,6 +26,7 @@ from tests.e2e.cluster import (
 )
 from tests.e2e.cluster.engine import Engine, containers_conf
 from tests.e2e.cluster.shell import ClusterError, CommandFailed
+from tools import dev_server_lock
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +86,28 @@ def test_operator_image_is_named_for_its_inputs(repository: Path) -> None:
     assert operator_image.name_of(repository) == before
     (repository / "operator/package/new.py").write_text("")
     assert operator_image.name_of(repository) != before
+
+
+def test_a_target_of_the_dockerfile_has_a_name_of_its_own(repository: Path) -> None:
+    plain, server = operator_image.name_of(repository), operator_image.name_of(repository, operator_image.DEV_SERVER)
+    assert operator_image.tag_of(plain) == operator_image.tag_of(server)
+    assert plain.rsplit(":", 1)[0] != server.rsplit(":", 1)[0]
+    made = operator_image.build_arguments(Engine("docker"), server, "base", target=operator_image.DEV_SERVER)
+    assert made[made.index("--target") + 1] == operator_image.DEV_SERVER
+    assert "--target" not in operator_image.build_arguments(Engine("docker"), plain, "base")
+
+
+def test_the_development_server_is_in_an_image_of_its_own() -> None:
+    stages = re.split(r"^(?=FROM )", (cache.REPOSITORY / "Dockerfile").read_text(), flags=re.MULTILINE)[1:]
+    by_name = {match[1]: stage for stage in stages if (match := re.match(r"FROM \S+ AS (\S+)", stage))}
+    assert "--from=temporal" in by_name[operator_image.DEV_SERVER]
+    last = stages[-1]
+    assert re.match(r"FROM runtime\n", last), "what is built without a target"
+    assert "--from=temporal" not in last + by_name["runtime"]
+
+
+def test_its_lock_is_what_the_development_tools_have() -> None:
+    assert dev_server_lock.TARGET.read_text() == dev_server_lock.text()
 
 
 def test_docker_sees_the_files_that_the_name_is_made_of() -> None:
@@ -180,6 +203,8 @@ def test_existing_cluster_needs_an_image_that_it_can_pull(monkeypatch: pytest.Mo
         operator_image.ensure_image(theirs)
     monkeypatch.setenv("E2E_IMAGE", "registry.example/workflow-runner:1")
     assert operator_image.ensure_image(theirs) == "registry.example/workflow-runner:1"
+    with pytest.raises(ClusterError, match="E2E_DEV_SERVER_IMAGE"):
+        operator_image.ensure_image(theirs, target=operator_image.DEV_SERVER)
     with pytest.raises(ClusterError, match="not ours"):
         theirs.node_exec("true")
 

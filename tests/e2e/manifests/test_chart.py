@@ -9,12 +9,14 @@ import json
 import re
 from typing import Any
 
+import cyclopts
 import pytest
 import yaml
 from tests.e2e.cluster import CommandFailed, tool
 from tests.e2e.cluster.shell import run
 from tools.manifests import CHART, rendered
 
+from workflow_runner.cli.dev import dev
 from workflow_runner.crd.runner import WorkflowRunnerSpec
 from workflow_runner.launchers.run import LaunchedRun, labels
 from workflow_runner.server.metrics import Metrics
@@ -62,9 +64,18 @@ NAMESPACED: Json = {
     "events": {"enabled": True},
     "networkPolicy": {"enabled": True, "launchedPods": {"enabled": True}},
 }
-OPEN = {".resources", ".probes.startup", ".probes.readiness", ".probes.liveness"}
+TEMPORAL: Json = {
+    "podLabels": {"team": "platform"},
+    "temporal": {"dev": {"enabled": True, "runner": True, "persistence": {"enabled": True, "storageClass": "fast"}}},
+}
+OPEN = {".resources", ".temporal.dev.resources", ".probes.startup", ".probes.readiness", ".probes.liveness"}
 """Where the schema knows more than the defaults say."""
-SETS = [pytest.param({}, id="defaults"), pytest.param(EVERYTHING, id="everything"), pytest.param(NAMESPACED, id="namespaced")]
+SETS = [
+    pytest.param({}, id="defaults"),
+    pytest.param(EVERYTHING, id="everything"),
+    pytest.param(NAMESPACED, id="namespaced"),
+    pytest.param(TEMPORAL, id="temporal"),
+]
 
 
 def of(objects: list[Json], kind: str, name: str | None = None) -> list[Json]:
@@ -72,7 +83,7 @@ def of(objects: list[Json], kind: str, name: str | None = None) -> list[Json]:
 
 
 def operator_container(objects: list[Json]) -> Json:
-    [deployment] = of(objects, "Deployment")
+    [deployment] = of(objects, "Deployment", "workflow-runner")
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     found: Json = container
     return found
@@ -100,7 +111,7 @@ def test_names_are_unique_and_everything_says_where_it_belongs(values: Json) -> 
 @pytest.mark.parametrize("values", SETS)
 def test_the_operators_pod_needs_no_privileges(values: Json) -> None:
     objects = rendered(values)
-    [deployment] = of(objects, "Deployment")
+    [deployment] = of(objects, "Deployment", "workflow-runner")
     pod, container = deployment["spec"]["template"]["spec"], operator_container(objects)
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -181,7 +192,7 @@ def test_keys_of_runners_may_be_read_where_they_are() -> None:
 
 def test_what_is_asked_for_is_there() -> None:
     objects = rendered(EVERYTHING)
-    [deployment] = of(objects, "Deployment")
+    [deployment] = of(objects, "Deployment", "workflow-runner")
     pod = deployment["spec"]["template"]["spec"]
     container = operator_container(objects)
     assert container["image"].endswith("@sha256:" + "0" * 64)
@@ -212,7 +223,7 @@ def test_events_come_by_a_service_of_their_own_and_their_tokens_from_a_secret(va
     settings = operator_settings(environment(container))
     [mount] = [item for item in container["volumeMounts"] if item["mountPath"] == str(settings.events_tokens_folder)]
     assert mount["readOnly"] is True
-    [deployment] = of(objects, "Deployment")
+    [deployment] = of(objects, "Deployment", "workflow-runner")
     [volume] = [item for item in deployment["spec"]["template"]["spec"]["volumes"] if item["name"] == mount["name"]]
     assert volume["secret"] == {"secretName": secret, "optional": True}
     [policy] = of(objects, "NetworkPolicy", "workflow-runner")
@@ -242,6 +253,62 @@ def _labels_of_launched_pods() -> dict[str, str]:
         name="x", namespace="ns", uid="u", run_id="", execution_id="u", attempt=1, workflow="w", digest="d", packed=""
     )
     return labels(run)
+
+
+MARK = "workflowrunner.stigmer.ai/not-for-production"
+
+
+def test_temporals_development_server_is_where_its_runner_looks_and_says_what_it_is_not_for() -> None:
+    objects = rendered(TEMPORAL)
+    [runner] = of(objects, "WorkflowRunner", "temporal")
+    [service] = of(objects, "Service", "workflow-runner-temporal")
+    host, _, port = runner["spec"]["temporal"]["address"].partition(":")
+    assert host == f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
+    ports = {item["name"]: item["port"] for item in service["spec"]["ports"]}
+    assert (ports, port) == ({"grpc": 7233, "ui": 8233}, "7233")
+    [server] = of(objects, "Deployment", "workflow-runner-temporal")
+    [claim] = of(objects, "PersistentVolumeClaim")
+    assert all(item["metadata"]["labels"][MARK] == "true" for item in (runner, service, server, claim))
+    template = server["spec"]["template"]
+    assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    [container] = template["spec"]["containers"]
+    assert container["args"][:2] == ["dev", "--server-only"]
+    _, bound, ignored = cyclopts.App(default_command=dev).parse_args(container["args"][1:], exit_on_error=False)
+    assert (bound.arguments["host"], bound.arguments["port"], ignored) == ("0.0.0.0", 7233, {})
+    assert container["image"].startswith("ghcr.io/stigmer/workflow-runner-dev-server:")
+    assert {item["name"]: item["containerPort"] for item in container["ports"]} == ports
+    [database] = [volume for volume in template["spec"]["volumes"] if volume["name"] == "database"]
+    assert database["persistentVolumeClaim"] == {"claimName": claim["metadata"]["name"]}
+    assert claim["spec"]["storageClassName"] == "fast"
+
+
+def test_no_service_of_the_operator_finds_the_development_server() -> None:
+    objects = rendered(TEMPORAL)
+    [server] = of(objects, "Deployment", "workflow-runner-temporal")
+    labels_of_it = server["spec"]["template"]["metadata"]["labels"].items()
+    others = [item for item in of(objects, "Service") if item["metadata"]["name"] != "workflow-runner-temporal"]
+    assert others
+    assert not [item for item in others if item["spec"]["selector"].items() <= labels_of_it]
+    [operator] = of(objects, "Deployment", "workflow-runner")
+    assert not operator["spec"]["selector"]["matchLabels"].items() <= labels_of_it
+
+
+def test_the_development_server_is_there_only_where_it_is_asked_for() -> None:
+    assert not [item for item in rendered(EVERYTHING) if MARK in item["metadata"]["labels"]]
+    plain = rendered({"temporal": {"dev": {"enabled": True}}})
+    assert of(plain, "WorkflowRunner", "temporal") == of(plain, "PersistentVolumeClaim") == []
+    own = {"enabled": True, "existingClaim": "mine"}
+    brought = rendered({"temporal": {"dev": {"enabled": True, "persistence": own}}})
+    assert of(brought, "PersistentVolumeClaim") == []
+    [server] = of(brought, "Deployment", "workflow-runner-temporal")
+    assert {"claimName": "mine"} in [
+        volume.get("persistentVolumeClaim") for volume in server["spec"]["template"]["spec"]["volumes"]
+    ]
+
+
+def test_two_runners_of_one_name_are_refused() -> None:
+    with pytest.raises(CommandFailed, match="one of that name in `runners`"):
+        rendered({"temporal": {"dev": {"enabled": True, "runner": True}}, "runners": {"temporal": {"type": "embedded"}}})
 
 
 def test_alerts_speak_of_metrics_that_there_are() -> None:

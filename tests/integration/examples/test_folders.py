@@ -54,7 +54,13 @@ def test_a_folder_has_all_that_an_example_needs(folder: Path) -> None:
 
 def test_only_documents_that_have_tests_lie_outside_of_folders() -> None:
     assert sorted(path.name for path in EXAMPLES.glob("*.yaml")) == sorted(ALONE)
-    assert {path.name for path in EXAMPLES.iterdir() if path.is_dir()} == {"kubernetes", "runners", "scenarios", "tasks"}
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_dir()} == {
+        "kubernetes",
+        "runners",
+        "scenarios",
+        "tasks",
+        "temporal",
+    }
 
 
 def test_all_documents_are_valid_without_warnings() -> None:
@@ -99,7 +105,7 @@ def test_the_index_names_every_example() -> None:
     expected = {f"{folder.relative_to(EXAMPLES)}/workflow.yaml" for folder in folders() if folder.parent.name == "tasks"}
     expected |= {f"{folder.relative_to(EXAMPLES)}/README.md" for folder in folders() if folder.parent.name == "scenarios"}
     expected |= set(ALONE)
-    assert {link for link in linked if not link.startswith(("../", "kubernetes/", "runners/"))} == expected
+    assert {link for link in linked if not link.startswith(("../", "kubernetes/", "runners/", "temporal/"))} == expected
     assert all((EXAMPLES / link).exists() for link in linked)
 
 

@@ -141,8 +141,9 @@ def test_the_child_ends_by_itself_when_its_parent_is_killed() -> None:
 
 
 def children(parent: int) -> list[int]:
-    """The processes that a process has started and that are still there."""
-    return [int(pid) for task in Path(f"/proc/{parent}/task").iterdir() for pid in (task / "children").read_text().split()]
+    """The processes for expressions that a process has started and that are still there; tests before may have left servers."""
+    found = [pid for task in Path(f"/proc/{parent}/task").iterdir() for pid in (task / "children").read_text().split()]
+    return [int(pid) for pid in found if "start-dev" not in text_of(f"/proc/{pid}/cmdline")]
 
 
 def text_of(path: str) -> str:

@@ -58,6 +58,7 @@ SHOW_ALL = {
     "OperatorSettings",
     "PodSettings",
     "ServeSettings",
+    "WorkerSettings",
     "TlsFiles",
     # Who calls, and which execution it is about.
     "Bounds",

@@ -29,6 +29,7 @@ from workflow_runner.controller.store import Store
 from workflow_runner.controller.validation import Validator
 from workflow_runner.crd import group
 from workflow_runner.errors import Internal
+from workflow_runner.launchers.termination import termination_name
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2
 from workflow_runner.reconcile.line import Waiting
 from workflow_runner.reconcile.observed import Accepted, Turn
@@ -614,6 +615,96 @@ async def test_a_pod_that_does_not_start_is_looked_at_again_though_nothing_happe
     launched.observer._again = lambda uid, after: looks.append(after)
     await launched.look()
     assert 60 <= looks[-1] < 90
+
+
+class TestOnTemporal:
+    """What a run leaves open in Temporal is ended by a Job, which the resource waits for."""
+
+    TERMINATION = termination_name("hello", UID, "")
+
+    @pytest.fixture
+    def operator(self) -> Operator:
+        server = OneExecution(self.at_work())
+        server.jobs[JOB] = job()
+        return Operator(server)
+
+    def at_work(self, **metadata: Any) -> Json:
+        found = running(**metadata)
+        found["status"]["runner"] = {"mode": "Job", "type": "temporal", "retries": 3, "temporal": {"address": "temporal:7233"}}
+        return found
+
+    def complete(self, operator: Operator) -> None:
+        made = operator.server.jobs[self.TERMINATION]
+        made["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+        made["metadata"]["resourceVersion"] = "7"
+        operator.store.see_job(made, deleted=False)
+
+    @pytest.mark.parametrize("restarted", [False, True], ids=["the-same-operator", "another-operator"])
+    async def test_a_deleted_execution_goes_when_its_workflow_is_ended(self, operator: Operator, *, restarted: bool) -> None:
+        server = operator.server
+        server.resource = self.at_work(deletionTimestamp=ago(seconds=40))
+        await operator.look()
+        assert list(server.jobs) == [self.TERMINATION], "and the Job of the run is gone"
+        assert server.resource["metadata"]["finalizers"] == [group.FINALIZER]
+        if restarted:
+            operator.restart()
+        await operator.look()
+        assert server.calls.count("create_job") == 1
+        assert server.resource["metadata"]["finalizers"] == [group.FINALIZER]
+        self.complete(operator)
+        await operator.look()
+        assert server.resource["metadata"]["finalizers"] == []
+        assert "event WorkflowLeftOpen" not in server.calls
+
+    async def test_it_goes_in_any_case(self, operator: Operator) -> None:
+        server = operator.server
+        server.resource = self.at_work(deletionTimestamp=ago(seconds=95))
+        await operator.look()
+        assert server.resource["metadata"]["finalizers"] == []
+        assert "event WorkflowLeftOpen" in server.calls
+
+    async def test_a_cancel_by_force_is_told_at_once_and_its_job_survives_the_cleaning_up(self, operator: Operator) -> None:
+        server = operator.server
+        server.resource = self.at_work(generation=2)
+        server.resource["spec"] |= {"cancelled": True, "cancellation": {"mode": "Force"}, "ttlAfterFinished": "0s"}
+        await operator.look()
+        assert server.resource["status"]["phase"] == "Cancelled"
+        operator.restart()
+        await operator.look()
+        assert list(server.jobs) == [self.TERMINATION]
+        self.complete(operator)
+        await operator.look()
+        await operator.look()
+        assert "termination" not in server.resource["status"]
+        assert server.resource["metadata"]["finalizers"] == []
+        await operator.look()
+        assert list(server.jobs) == [self.TERMINATION], "it removes itself"
+
+    def test_what_a_run_leaves_is_not_that_job(self, operator: Operator) -> None:
+        made = {**job(), "metadata": {**job()["metadata"], "name": self.TERMINATION}}
+        made["metadata"]["labels"] = {**made["metadata"]["labels"], group.NAME_LABEL: group.TERMINATION}
+        for known in (job(), made):
+            operator.store.see_job(known, deleted=False)
+        assert operator.store.workloads(resource()) == [("Job", JOB)]
+
+    @pytest.mark.parametrize(("mode", "wanted"), [("Pod", True), ("Job", False)])
+    async def test_the_document_is_read_again_for_a_pod_that_only_ends_the_run(
+        self, operator: Operator, mode: str, *, wanted: bool
+    ) -> None:
+        server = operator.server
+        server.resource = self.at_work(generation=2)
+        server.resource["spec"] |= {"paused": True, "cancelled": True}
+        server.resource["status"]["runner"]["mode"] = mode
+        server.resource["status"] |= {"phase": "Paused", "suspended": True}
+        for _ in range(2):
+            seen = await operator.observer.observe(server.resource, launch_error=None, turn=None, seconds_since_write=None)
+            await asyncio.gather(*operator.observer._checking.values())
+        assert isinstance(seen.checked, Accepted) == wanted
+
+    async def test_labels_are_anybodys_to_write(self, operator: Operator) -> None:
+        foreign = {**job(), "metadata": {**job()["metadata"], "name": self.TERMINATION, "ownerReferences": [{"uid": "other"}]}}
+        operator.store.see_job(foreign, deleted=False)
+        assert operator.store.termination_job(resource(), self.TERMINATION) is None
 
 
 async def test_a_new_run_id_runs_again_after_the_end() -> None:

@@ -64,7 +64,7 @@ SPECS = {
         runnerRef runId executionId workflow input inputFrom env secrets timeout retries ttlAfterFinished deleteAfterFinished
         template paused cancelled cancellation
     """,
-    "WorkflowRunner": "type endpoint tls apiKeySecretRef launch stigmer limits defaults allow snapshots paused",
+    "WorkflowRunner": "type endpoint tls apiKeySecretRef launch temporal stigmer limits defaults allow snapshots paused",
 }
 
 

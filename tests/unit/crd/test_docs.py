@@ -59,7 +59,7 @@ def test_everything_that_can_be_allowed_is_there() -> None:
 
 def test_the_examples_are_yaml_and_those_of_runners_are_runners() -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     specs = [yaml.safe_load(block)["spec"] for block in blocks]
-    runners = [WorkflowRunnerSpec.model_validate(spec) for spec in specs if "allow" in spec]
-    assert [runner.mode for runner in runners] == ["Pod", "Pool", "Job"]
+    runners = [WorkflowRunnerSpec.model_validate(spec) for spec in specs if "allow" in spec or "temporal" in spec]
+    assert [runner.mode for runner in runners] == ["Pod", "Pool", "Job", "Job"]

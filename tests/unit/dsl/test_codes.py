@@ -12,12 +12,12 @@ from tests.unit.dsl.cases import ALL
 ROOT = Path(__file__).parents[3]
 SOURCE = ROOT / "operator" / "workflow_runner"
 _FAMILIES = """
-auth call cluster document duration endpoint event execution expression frame input property reference run schedule schema
-secret settings sink snapshot state stigmer switch task then variable yaml
+auth call cluster dev document duration endpoint event execution expression frame input payload property reference run
+schedule schema secret settings sink snapshot state stigmer switch task temporal then variable yaml
 """
 _CODE = re.compile(rf"(?:{'|'.join(_FAMILIES.split())})\.[a-z0-9]+(?:-[a-z0-9]+)*")
 _PRINTED = re.compile(rf"workflow-runner: ({_CODE.pattern}): ")
-_NO_CODES = {"event.with", "input.from", "schedule.on"}  # strings that only look like codes
+_NO_CODES = {"event.with", "input.from", "schedule.on", "temporal.db"}  # strings that only look like codes
 
 
 def codes_in(tree: ast.AST) -> Iterator[str]:

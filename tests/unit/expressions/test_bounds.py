@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from workflow_runner.expressions.bounds import IN_PROCESS_BYTES, in_process_limit, provably_bounded
+from workflow_runner.expressions.bounds import IN_PROCESS_BYTES, in_process_limit, provably_bounded, work
 from workflow_runner.expressions.programs import compile_text, program_text
 
 ORDINARY = [
@@ -150,3 +150,22 @@ def data_of(shape: str, size: int) -> str:
     if shape == "quotes":
         return json.dumps("\\" * (size // 2 - 1))
     return json.dumps("é" * (size // 6), ensure_ascii=True)
+
+
+@pytest.mark.parametrize(
+    ("program", "least", "most"),
+    [
+        (".a.b", 1, 1),
+        ("{a: .b, c: length}", 1, 1),
+        ("map(. + 1)", 15, 100),
+        ("[.[] | tostring]", 15, 100),
+        ("sort", 10, 100),
+        ("to_entries", 30, 100),
+        ("ascii_downcase", 60, 200),
+        ("ascii_downcase | ascii_upcase", 130, 300),
+        ("group_by(.a)", 30, 200),
+        ("[.[] as $a | .[] | . + $a]", 700, 5000),
+    ],
+)
+def test_work_is_at_least_what_was_measured_and_not_beyond_all_measure(program: str, least: int, most: int) -> None:
+    assert least <= work(program, 243) / 243 <= most

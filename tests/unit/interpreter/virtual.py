@@ -77,6 +77,8 @@ class VirtualEffects:
         for arrival in arrivals:
             self._alarm(START + timedelta(seconds=arrival[0]), functools.partial(self._arrive, arrival), deadline=False)
 
+    here = None
+
     def now(self) -> datetime:
         return self.time
 

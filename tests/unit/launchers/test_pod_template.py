@@ -72,6 +72,7 @@ def test_what_the_pod_is_told(settings: LaunchSettings, make_run: MakeRun) -> No
         "WORKFLOW_RUNNER_EXECUTION_UID": "u",
         "WORKFLOW_RUNNER_EXECUTION_ID": "u",
         "WORKFLOW_RUNNER_RUN_ID": "",
+        "WORKFLOW_RUNNER_ENGINE": "embedded",
         "WORKFLOW_RUNNER_ATTEMPT": "1",
         "WORKFLOW_RUNNER_WORKFLOW_NAME": "hello",
         "WORKFLOW_RUNNER_SINK_ENDPOINT": "sink.ns.svc:9090",

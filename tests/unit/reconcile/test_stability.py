@@ -40,10 +40,12 @@ RUNNERS: list[Json] = [
     {"paused": True},
     {"launch": {"mode": "Pod"}, "limits": {"maxConcurrentExecutions": 2}},
     {"snapshots": {"persistentVolumeClaim": {"claimName": "c"}}, "stigmer": {"endpoint": "s:1"}},
+    {"type": "temporal", "temporal": {"address": "t:1"}, "launch": {"mode": "Pod"}},
 ]
 PINNED: Json = {"attempt": 1, "launches": 1, "specDigest": "sha256:abc", "executionId": UID, "jobName": JOB}
 SNAPSHOT: Json = {"name": "default", "namespace": "ns", "mode": "Job", "retries": 1, "timeout": "30m"}
 BARE: Json = {**PINNED, "podName": JOB, "runner": {**SNAPSHOT, "mode": "Pod"}}
+ON_TEMPORAL: Json = {**SNAPSHOT, "temporal": {"address": "t:1"}}
 STATUSES: list[Json | None] = [
     None,
     {"phase": "Queued", "queuePosition": 4},
@@ -52,6 +54,15 @@ STATUSES: list[Json | None] = [
     {"phase": "Running", **PINNED, "startTime": "2026-11-21T11:59:00.000Z"},
     {"phase": "Running", **BARE, "startTime": "2026-11-21T11:59:00.000Z"},
     {"phase": "Paused", **PINNED, "runner": {**SNAPSHOT, "snapshots": {}}, "suspended": True, "pausedSeconds": 1.23456},
+    {"phase": "Running", **PINNED, "runner": ON_TEMPORAL, "startTime": "2026-11-21T11:59:00.000Z"},
+    {"phase": "Paused", **BARE, "runner": {**ON_TEMPORAL, "mode": "Pod"}, "suspended": True},
+    {
+        "phase": "Cancelled",
+        **PINNED,
+        "runner": ON_TEMPORAL,
+        "termination": {"jobName": "t", "since": "2026-11-21T11:59:30.000Z"},
+        "completionTime": "2026-11-21T11:59:30.000Z",
+    },
     {"phase": "Completed", **PINNED, "completionTime": "2026-11-21T11:59:30.000Z", "output": {"a": 1}},
     {"phase": "Completed"},
     {
@@ -77,6 +88,7 @@ CONTAINERS: list[Json | None] = [
     {"waiting": {"reason": "ImagePullBackOff"}},
     {"waiting": {"reason": "ContainerCreating"}},
     {"terminated": {"exitCode": 137}},
+    {"terminated": {"exitCode": 75, "message": '{"code": "temporal.tls", "message": "no"}'}},
     {"terminated": {"exitCode": 0, "message": '{"phase": "Completed", "output": 1}'}},
 ]
 CHECKS = [
@@ -126,6 +138,13 @@ def worlds(draw: Callable[[Any], Any]) -> Observed:
     )
 
 
+def terminates(action: act.Action) -> bool:
+    """Whether it ends what a run has left in Temporal, and starts nothing."""
+    return isinstance(action, act.CreateWorkload) and (
+        action.manifest["metadata"]["labels"][group.NAME_LABEL] == group.TERMINATION
+    )
+
+
 def carried_out(o: Observed, decision: act.Plan) -> Observed:
     """What is observed after the controller has done it, some time later."""
     resource = {**o.resource, "metadata": dict(o.metadata)}
@@ -159,6 +178,9 @@ def carried_out(o: Observed, decision: act.Plan) -> Observed:
                 if o.launch_error:
                     break
                 made = {**manifest, "metadata": {**manifest["metadata"], "uid": "made"}, "status": {}}
+                if terminates(action):
+                    changes["termination_job"] = {**made, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+                    continue
                 changes |= {"pod": pod({"running": {}})}
                 changes |= {"pod": {**made, "status": {}}} if manifest["kind"] == "Pod" else {"job": made}
             case act.DeleteWorkload() | act.CleanUp():
@@ -200,6 +222,7 @@ def test_an_ended_run_stays_ended(world: Observed) -> None:
         return
     for _ in range(4):
         decision = plan(world)
-        assert not any(isinstance(action, act.CreateWorkload | act.TakeTurn | act.EndRun) for action in decision.actions)
+        begins = [action for action in decision.actions if isinstance(action, act.CreateWorkload | act.TakeTurn | act.EndRun)]
+        assert all(terminates(action) for action in begins)
         world = carried_out(world, decision)
         assert world.status.get("phase") == phase

@@ -13,4 +13,5 @@ from workflow_runner.interpreter.frames import TaskFrame
 async def run_set(engine: Engine, task: SetTask, frame: TaskFrame, scope: Scope) -> Json:
     """The template's value over the task's input; it replaces the data, it is not merged into it."""
     # Not through scope.template: what a task gives is measured as its output.
-    return await evaluate(task.value, frame.input, scope, engine.run.effects.evaluate)
+    effects = engine.run.effects
+    return await evaluate(task.value, frame.input, scope, effects.evaluate, effects.here)

@@ -44,7 +44,7 @@ def test_the_secret_of_stigmer(stigmer: Stigmer, operator: Operator, with_runner
     status = execution.wait_phase("Completed")
     assert status["output"] == OUTPUT
     told = execution.wait(lambda status: status["callback"].get("lastError"), "why Stigmer does not hear of it")
-    assert "check the API key in the Secret" in told["callback"]["lastError"]
+    assert "or the Secret that spec.stigmer names" in told["callback"]["lastError"]
     operator.wait_ready()
 
 

@@ -114,7 +114,7 @@ def test_a_wrong_key_is_told_of(execution: Execution, case: Path) -> None:
 
 REFUSED: list[tuple[Json, str]] = [
     ({"endpoint": "grpc://a:1", "launch": {"mode": "Job"}}, "remove endpoint or launch"),
-    ({"type": "temporal"}, "only type embedded can be launched"),
+    ({"type": "prefect"}, "only types embedded and temporal can be launched"),
     ({"endpoint": "http://a:1"}, "endpoint is grpc://HOST:PORT"),
     ({"endpoint": "grpc://a"}, "endpoint is grpc://HOST:PORT"),
     ({"endpoint": "grpc://a:1", "tls": {"caSecretRef": {"name": "a", "key": "b"}}}, "tls has no meaning for grpc://"),

@@ -13,7 +13,7 @@ from tests.e2e.cluster import Cluster, tool
 from tests.e2e.cluster.cache import REPOSITORY
 from tests.e2e.cluster.shell import run
 from tests.e2e.harness.operator import Operator
-from tests.e2e.manifests.test_chart import EVERYTHING, NAMESPACED
+from tests.e2e.manifests.test_chart import EVERYTHING, NAMESPACED, TEMPORAL
 from tools.manifests import rendered
 
 Json = dict[str, Any]
@@ -38,7 +38,9 @@ def try_all(cluster: Cluster, objects: list[Json]) -> None:
     cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
 
 
-@pytest.mark.parametrize("values", [{}, EVERYTHING, NAMESPACED], ids=["defaults", "everything", "namespaced"])
+@pytest.mark.parametrize(
+    "values", [{}, EVERYTHING, NAMESPACED, TEMPORAL], ids=["defaults", "everything", "namespaced", "temporal"]
+)
 def test_the_api_server_takes_what_the_chart_renders(cluster: Cluster, somewhere: str, values: Json) -> None:
     try_all(cluster, rendered(values, namespace=somewhere))
 

@@ -20,6 +20,7 @@ DEFINITION: Json = {
 }
 KEY: Json = {"name": "some", "key": "key"}
 SECRET: Json = {"secretKeyRef": KEY}
+TEMPORAL: Json = {"address": "temporal:7233"}
 AGAIN = "cannot be changed while runId stays: give spec.runId a new value to run again"
 
 
@@ -133,7 +134,7 @@ AT_CREATION: dict[str, tuple[Json, str]] = {
     ),
     "the-operators-volume": (
         execution(template=pod(volumes=[{"name": "handed", "emptyDir": {}}])),
-        "the volumes handed, tmp, snapshots are the operator's: choose another name",
+        "the volumes handed, tmp, snapshots, payload-keys are the operator's: choose another name",
     ),
     "the-operators-folder": (
         execution(template=container(volumeMounts=[{"name": "mine", "mountPath": "/etc/workflow-runner/input"}])),
@@ -172,6 +173,50 @@ AT_CREATION: dict[str, tuple[Json, str]] = {
     "ca-that-is-none": (
         runner(stigmer={"endpoint": "stigmer:443", "caBundle": "hello"}),
         "caBundle holds certificates in PEM form",
+    ),
+    "temporal-that-is-nowhere": (runner(type="temporal"), "type temporal needs temporal.address"),
+    "temporal-without-an-address": (runner(type="temporal", temporal={}), "spec.temporal.address: Required value"),
+    "temporal-with-a-scheme": (
+        runner(type="temporal", temporal={"address": "http://t:7233"}),
+        "address is HOST:PORT without a scheme",
+    ),
+    "temporal-without-a-port": (runner(type="temporal", temporal={"address": "temporal"}), "address is HOST:PORT, such as"),
+    "temporal-of-another-type": (runner(temporal=TEMPORAL), "temporal is about type temporal, and type is another"),
+    "temporal-beside-an-endpoint": (
+        runner(type="temporal", temporal=TEMPORAL, endpoint="grpc://r:9090"),
+        "the runner at the endpoint has settings of its own",
+    ),
+    "temporal-pool": (
+        runner(type="temporal", temporal=TEMPORAL, launch={"mode": "Pool"}),
+        "type temporal has no pools yet: launch.mode is Job or Pod",
+    ),
+    "temporal-with-snapshots": (
+        runner(type="temporal", temporal=TEMPORAL, snapshots={"persistentVolumeClaim": {"claimName": "c"}}),
+        "with type temporal the state of runs is in Temporal",
+    ),
+    "temporal-with-two-cas": (
+        runner(type="temporal", temporal={**TEMPORAL, "tls": {"caSecretRef": KEY, "caConfigMapRef": KEY}}),
+        "tls has caSecretRef or caConfigMapRef: remove one of the two",
+    ),
+    "temporal-with-certificates-for-nothing": (
+        runner(type="temporal", temporal={**TEMPORAL, "tls": {"enabled": False, "caSecretRef": KEY}}),
+        "have no meaning when tls.enabled is false",
+    ),
+    "temporal-with-a-key-in-plain-text": (
+        runner(type="temporal", temporal={**TEMPORAL, "apiKeySecretRef": KEY, "tls": {"enabled": False}}),
+        "an API key is not sent in plain text",
+    ),
+    "temporal-with-credentials-for-no-store": (
+        runner(type="temporal", temporal={**TEMPORAL, "payloads": {"storeSecretRef": {"name": "s3"}}}),
+        "storeSecretRef and thresholdBytes are about a store: there is none",
+    ),
+    "temporal-with-a-store-that-is-no-url": (
+        runner(type="temporal", temporal={**TEMPORAL, "payloads": {"store": "bucket"}}),
+        "store is a URL, such as s3://bucket/folder",
+    ),
+    "temporal-whose-calls-are-lost-at-once": (
+        runner(type="temporal", temporal={**TEMPORAL, "heartbeatTimeout": "10ms"}),
+        "heartbeatTimeout is at least 1s",
     ),
 }
 
@@ -291,6 +336,34 @@ def test_what_a_template_says_reaches_the_operator_whole(place: Namespace) -> No
     )
     place.apply(execution("whole", **spec))
     assert place.get("wfe", "whole")["spec"]["template"] == spec["template"]
+
+
+RUNNERS_ON_TEMPORAL: dict[str, Json] = {
+    "at-an-endpoint": {"type": "temporal", "endpoint": "grpc://temporal-runner.svc.cluster.local:9090"},
+    "launched": {"type": "temporal", "temporal": TEMPORAL, "launch": {"mode": "Pod"}},
+    "with-everything": {
+        "type": "temporal",
+        "temporal": {
+            **TEMPORAL,
+            "namespace": "orders.a1b2c",
+            "apiKeySecretRef": KEY,
+            "tls": {"caSecretRef": KEY, "clientCertificateSecretRef": {"name": "client"}, "serverName": "temporal"},
+            "payloads": {
+                "encryptionKeysSecretRef": {"name": "keys"},
+                "store": "s3://bucket/folder",
+                "storeSecretRef": {"name": "s3"},
+                "thresholdBytes": 1000,
+            },
+            "heartbeatTimeout": "30s",
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("name", RUNNERS_ON_TEMPORAL)
+def test_runners_on_temporal_are_taken(place: Namespace, name: str) -> None:
+    place.apply(runner(name, **RUNNERS_ON_TEMPORAL[name]))
+    assert place.get("wfr", name)["spec"]["type"] == "temporal"
 
 
 def test_a_runner_is_shown_in_columns(place: Namespace) -> None:

@@ -6,9 +6,7 @@ client (docs/operations.md lists them).
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -17,14 +15,24 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from workflow_runner.errors import InvalidInput
+from workflow_runner.settings.temporal import TemporalSettings, required_temporal_settings
+from workflow_runner.settings.variables import (
+    ENDPOINT,
+    count,
+    entries,
+    level,
+    namespaces,
+    object_,
+    path,
+    port,
+    required,
+    seconds,
+    switch,
+)
+from workflow_runner.settings.variables import LOG_LEVELS as LOG_LEVELS
+from workflow_runner.settings.variables import MOST_SECONDS as MOST_SECONDS
 
-_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-LOG_LEVELS = ("trace", "debug", "info", "warn", "error")
 ALLOW_ADDRESSES, DENY_ADDRESSES = "WORKFLOW_RUNNER_ALLOW_ADDRESSES", "WORKFLOW_RUNNER_DENY_ADDRESSES"
-MOST_SECONDS = 100 * 366 * 86_400
-"""The longest that the language knows: a hundred years."""
-_ENDPOINT = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}")
-_DECIMAL = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")
 
 
 class HostSettings(Struct, frozen=True):
@@ -42,13 +50,13 @@ class HostSettings(Struct, frozen=True):
 
 def host_settings(environment: Mapping[str, str]) -> HostSettings:
     """The host settings; raises InvalidInput that names the variable."""
-    longest = _seconds(environment, "WORKFLOW_RUNNER_PROCESS_TIMEOUT_SECONDS")
+    longest = seconds(environment, "WORKFLOW_RUNNER_PROCESS_TIMEOUT_SECONDS")
     catalog = environment.get("WORKFLOW_RUNNER_DEFAULT_CATALOG") or None
     if catalog is not None and not catalog.startswith(("https://", "http://", "file:/")):
         message = "WORKFLOW_RUNNER_DEFAULT_CATALOG is not an http, https or file URI"
         raise InvalidInput(message, code="settings.invalid")
     return HostSettings(
-        processes=_switch(environment, "WORKFLOW_RUNNER_PROCESSES", default=True),
+        processes=switch(environment, "WORKFLOW_RUNNER_PROCESSES", default=True),
         process_seconds=None if longest is None else longest.total_seconds(),
         default_catalog=catalog,
     )
@@ -170,6 +178,8 @@ class PodSettings(Struct, frozen=True):
     """Its files are named for secrets and hold their values."""
     snapshot_folder: Path | None = None
     """On a volume that outlives the pod; without one a restarted pod begins anew."""
+    temporal: TemporalSettings | None = None
+    """Where the run's state is; None: in this process."""
     allow_addresses: tuple[str, ...] = ()
     deny_addresses: tuple[str, ...] = ()
     """Entries of `calls.addresses.AddressRules`."""
@@ -193,6 +203,31 @@ class EventSettings(Struct, frozen=True):
         return "EventSettings()"
 
 
+class WorkerSettings(Struct, frozen=True):
+    """A process that works for Temporal, in whatever roles."""
+
+    temporal: TemporalSettings
+    stigmer: StigmerSettings | None
+    """Where executions are read and told of; None: only the role engine can do without."""
+    health_port: int
+    metrics_port: int
+    log_level: str
+    most_executions: int
+    """So many the role runner follows at the same time."""
+
+
+def worker_settings(environment: Mapping[str, str]) -> WorkerSettings:
+    """The settings of `worker`; raises InvalidInput that names the variable."""
+    return WorkerSettings(
+        temporal=required_temporal_settings(environment),
+        stigmer=stigmer_settings(environment),
+        health_port=port(environment, "HEALTH_PORT", 3000),
+        metrics_port=port(environment, "METRICS_PORT", 9090),
+        log_level=level(environment),
+        most_executions=count(environment, "WORKFLOW_RUNNER_MOST_EXECUTIONS", 2000),
+    )
+
+
 def event_settings(environment: Mapping[str, str]) -> EventSettings:
     """The event settings of a process that runs documents."""
     return EventSettings(
@@ -210,10 +245,10 @@ def stigmer_settings(environment: Mapping[str, str]) -> StigmerSettings | None:
     endpoint = environment.get("STIGMER_SERVICE_ENDPOINT", "").strip()
     if not endpoint:
         return None
-    if _ENDPOINT.fullmatch(endpoint) is None or int(endpoint.rsplit(":", 1)[1]) > 65535:
+    if ENDPOINT.fullmatch(endpoint) is None or int(endpoint.rsplit(":", 1)[1]) > 65535:
         message = f"STIGMER_SERVICE_ENDPOINT is {endpoint!r}, not HOST:PORT such as stigmer.example.com:443"
         raise InvalidInput(message, code="settings.invalid", hint="STIGMER_SERVICE_USE_TLS chooses between TLS and plaintext")
-    key, file = environment.get("STIGMER_SERVICE_API_KEY", "").strip(), _folder(environment, "STIGMER_SERVICE_API_KEY_FILE")
+    key, file = environment.get("STIGMER_SERVICE_API_KEY", "").strip(), path(environment, "STIGMER_SERVICE_API_KEY_FILE")
     if key and file is not None:
         message = "STIGMER_SERVICE_API_KEY and STIGMER_SERVICE_API_KEY_FILE are both set"
         raise InvalidInput(message, code="settings.invalid", hint="remove one of the two")
@@ -223,31 +258,31 @@ def stigmer_settings(environment: Mapping[str, str]) -> StigmerSettings | None:
     api = environment.get("STIGMER_SERVICE_API", "").strip() or "progress"
     if api not in ("progress", "status"):
         raise InvalidInput(f"STIGMER_SERVICE_API is {api!r}, not progress or status", code="settings.invalid")
-    use_tls = _switch(environment, "STIGMER_SERVICE_USE_TLS", default=True)
+    use_tls = switch(environment, "STIGMER_SERVICE_USE_TLS", default=True)
     return StigmerSettings(endpoint, key, use_tls, file, "status" if api == "status" else "progress")
 
 
 def operator_settings(environment: Mapping[str, str]) -> OperatorSettings:
     """The operator's settings; raises InvalidInput that names the variable."""
-    level = _level(environment)
+    log_level = level(environment)
     return OperatorSettings(
-        image=_required(environment, "WORKFLOW_RUNNER_IMAGE", "the image that launched pods run"),
+        image=required(environment, "WORKFLOW_RUNNER_IMAGE", "the image that launched pods run"),
         image_pull_policy=environment.get("WORKFLOW_RUNNER_IMAGE_PULL_POLICY", "IfNotPresent"),
         namespace=environment.get("WORKFLOW_RUNNER_NAMESPACE"),
-        grpc_port=_port(environment, "GRPC_PORT", 9090),
-        health_port=_port(environment, "HEALTH_PORT", 3000),
-        metrics_port=_port(environment, "METRICS_PORT", 9464),
-        watch_namespaces=_namespaces(environment, "WATCH_NAMESPACES"),
-        default_runner=_object(environment, "WORKFLOW_RUNNER_DEFAULT_RUNNER"),
+        grpc_port=port(environment, "GRPC_PORT", 9090),
+        health_port=port(environment, "HEALTH_PORT", 3000),
+        metrics_port=port(environment, "METRICS_PORT", 9464),
+        watch_namespaces=namespaces(environment, "WATCH_NAMESPACES"),
+        default_runner=object_(environment, "WORKFLOW_RUNNER_DEFAULT_RUNNER"),
         sink_service=environment.get("WORKFLOW_RUNNER_SINK_SERVICE", "workflow-runner-sink"),
         sink_endpoint=environment.get("WORKFLOW_RUNNER_SINK_ENDPOINT"),
         ca_secret=environment.get("WORKFLOW_RUNNER_CA_SECRET", "workflow-runner-sink"),
-        log_level=level,
-        job_log_level=_level(environment, "WORKFLOW_RUNNER_JOB_LOG_LEVEL", level),
-        events_port=_port(environment, "EVENTS_PORT", 0) or None,
-        events_tokens_folder=_folder(environment, "WORKFLOW_RUNNER_EVENTS_TOKENS_FOLDER"),
-        allow_addresses=_entries(environment, ALLOW_ADDRESSES),
-        deny_addresses=_entries(environment, DENY_ADDRESSES),
+        log_level=log_level,
+        job_log_level=level(environment, "WORKFLOW_RUNNER_JOB_LOG_LEVEL", log_level),
+        events_port=port(environment, "EVENTS_PORT", 0) or None,
+        events_tokens_folder=path(environment, "WORKFLOW_RUNNER_EVENTS_TOKENS_FOLDER"),
+        allow_addresses=entries(environment, ALLOW_ADDRESSES),
+        deny_addresses=entries(environment, DENY_ADDRESSES),
         control=control_settings(environment),
         host=host_settings(environment),
     )
@@ -262,34 +297,34 @@ def serve_settings(environment: Mapping[str, str]) -> ServeSettings:
             code="settings.invalid",
             hint="keys are in WORKFLOW_RUNNER_API_KEYS, clients' certificates by WORKFLOW_RUNNER_TLS_CLIENT_CA",
         )
-    stop = _seconds(environment, "WORKFLOW_RUNNER_STOP_SECONDS")
+    stop = seconds(environment, "WORKFLOW_RUNNER_STOP_SECONDS")
     return ServeSettings(
-        grpc_port=_port(environment, "GRPC_PORT", 9090),
-        health_port=_port(environment, "HEALTH_PORT", 3000),
-        metrics_port=_port(environment, "METRICS_PORT", 9464),
-        log_level=_level(environment),
+        grpc_port=port(environment, "GRPC_PORT", 9090),
+        health_port=port(environment, "HEALTH_PORT", 3000),
+        metrics_port=port(environment, "METRICS_PORT", 9464),
+        log_level=level(environment),
         stigmer=stigmer_settings(environment),
-        state_folder=_folder(environment, "WORKFLOW_RUNNER_STATE_FOLDER"),
-        api_keys=_folder(environment, "WORKFLOW_RUNNER_API_KEYS"),
+        state_folder=path(environment, "WORKFLOW_RUNNER_STATE_FOLDER"),
+        api_keys=path(environment, "WORKFLOW_RUNNER_API_KEYS"),
         tls=_tls_files(environment),
         unguarded=authentication == "none",
         public_address=environment.get("WORKFLOW_RUNNER_PUBLIC_ADDRESS", "").strip(),
         stop_seconds=20.0 if stop is None else stop.total_seconds(),
-        most_executions=_count(environment, "WORKFLOW_RUNNER_MOST_EXECUTIONS", 2000),
+        most_executions=count(environment, "WORKFLOW_RUNNER_MOST_EXECUTIONS", 2000),
     )
 
 
 def control_settings(environment: Mapping[str, str]) -> ControlSettings | None:
     """The settings of the operator's own services, None where they are off; raises InvalidInput that names the variable."""
-    port = _port(environment, "CONTROL_PORT", 0)
-    if port == 0:
+    control_port = port(environment, "CONTROL_PORT", 0)
+    if control_port == 0:
         return None
-    namespaces = _namespaces(environment, "WORKFLOW_RUNNER_CONTROL_NAMESPACE")
+    named = namespaces(environment, "WORKFLOW_RUNNER_CONTROL_NAMESPACE")
     return ControlSettings(
-        port=port,
-        namespace=namespaces[0] if namespaces else "",
-        keys=_folder(environment, "WORKFLOW_RUNNER_CONTROL_KEYS"),
-        tokens=_switch(environment, "WORKFLOW_RUNNER_CONTROL_TOKENS", default=False),
+        port=control_port,
+        namespace=named[0] if named else "",
+        keys=path(environment, "WORKFLOW_RUNNER_CONTROL_KEYS"),
+        tokens=switch(environment, "WORKFLOW_RUNNER_CONTROL_TOKENS", default=False),
         audience=environment.get("WORKFLOW_RUNNER_CONTROL_AUDIENCE", ""),
         tls=_tls_files(environment),
         address=environment.get("WORKFLOW_RUNNER_PUBLIC_ADDRESS", "").strip(),
@@ -298,70 +333,47 @@ def control_settings(environment: Mapping[str, str]) -> ControlSettings | None:
 
 def pod_settings(environment: Mapping[str, str]) -> PodSettings:
     """A launched pod's settings; raises InvalidInput that names the variable."""
-    attempt = _required(environment, "WORKFLOW_RUNNER_ATTEMPT", "the number of this launch")
+    attempt = required(environment, "WORKFLOW_RUNNER_ATTEMPT", "the number of this launch")
     if not attempt.isdigit():
         raise InvalidInput(f"WORKFLOW_RUNNER_ATTEMPT is {attempt!r}, not a number", code="settings.invalid")
+    engine = environment.get("WORKFLOW_RUNNER_ENGINE", "") or "embedded"
+    if engine not in ("embedded", "temporal"):
+        raise InvalidInput(f"WORKFLOW_RUNNER_ENGINE is {engine!r}, not embedded or temporal", code="settings.invalid")
     return PodSettings(
-        execution_uid=_required(environment, "WORKFLOW_RUNNER_EXECUTION_UID", "the execution's uid"),
-        execution_id=_required(environment, "WORKFLOW_RUNNER_EXECUTION_ID", "the run's id"),
+        temporal=required_temporal_settings(environment) if engine == "temporal" else None,
+        execution_uid=required(environment, "WORKFLOW_RUNNER_EXECUTION_UID", "the execution's uid"),
+        execution_id=required(environment, "WORKFLOW_RUNNER_EXECUTION_ID", "the run's id"),
         attempt=int(attempt),
         workflow_name=environment.get("WORKFLOW_RUNNER_WORKFLOW_NAME", ""),
-        sink_endpoint=_required(environment, "WORKFLOW_RUNNER_SINK_ENDPOINT", "HOST:PORT of the operator's sink"),
-        sink_ca=_required(environment, "WORKFLOW_RUNNER_SINK_CA", "the sink's CA certificate").encode(),
-        sink_token_file=Path(_required(environment, "WORKFLOW_RUNNER_SINK_TOKEN_FILE", "the projected token")),
+        sink_endpoint=required(environment, "WORKFLOW_RUNNER_SINK_ENDPOINT", "HOST:PORT of the operator's sink"),
+        sink_ca=required(environment, "WORKFLOW_RUNNER_SINK_CA", "the sink's CA certificate").encode(),
+        sink_token_file=Path(required(environment, "WORKFLOW_RUNNER_SINK_TOKEN_FILE", "the projected token")),
         termination_log=Path(environment.get("WORKFLOW_RUNNER_TERMINATION_LOG", "/dev/termination-log")),
-        log_level=_level(environment),
+        log_level=level(environment),
         run_id=environment.get("WORKFLOW_RUNNER_RUN_ID", ""),
-        timeout=_seconds(environment, "WORKFLOW_RUNNER_TIMEOUT_SECONDS"),
-        secrets_folder=_folder(environment, "WORKFLOW_RUNNER_SECRETS_FOLDER"),
-        snapshot_folder=_folder(environment, "WORKFLOW_RUNNER_SNAPSHOT_FOLDER"),
-        stigmer_values=_object(environment, "WORKFLOW_RUNNER_STIGMER_VALUES") or {},
-        stigmer_secrets=_entries(environment, "WORKFLOW_RUNNER_STIGMER_SECRETS"),
-        allow_addresses=_entries(environment, ALLOW_ADDRESSES),
-        deny_addresses=_entries(environment, DENY_ADDRESSES),
+        timeout=seconds(environment, "WORKFLOW_RUNNER_TIMEOUT_SECONDS"),
+        secrets_folder=path(environment, "WORKFLOW_RUNNER_SECRETS_FOLDER"),
+        snapshot_folder=path(environment, "WORKFLOW_RUNNER_SNAPSHOT_FOLDER"),
+        stigmer_values=object_(environment, "WORKFLOW_RUNNER_STIGMER_VALUES") or {},
+        stigmer_secrets=entries(environment, "WORKFLOW_RUNNER_STIGMER_SECRETS"),
+        allow_addresses=entries(environment, ALLOW_ADDRESSES),
+        deny_addresses=entries(environment, DENY_ADDRESSES),
     )
 
 
 def log_level(environment: Mapping[str, str] = os.environ) -> str:
     """What a command for people logs: little, unless LOG_LEVEL says more. Raises InvalidInput."""
-    return _level(environment, default="warn")
+    return level(environment, default="warn")
 
 
 def address_settings(environment: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The allowed and the denied addresses of outgoing calls, as entries that are not checked yet."""
-    return _entries(environment, ALLOW_ADDRESSES), _entries(environment, DENY_ADDRESSES)
-
-
-def _switch(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
-    text = environment.get(name, "").lower()
-    if text not in ("", "true", "false"):
-        raise InvalidInput(f"{name} is {text!r}, not true or false", code="settings.invalid")
-    return default if not text else text == "true"
-
-
-def _entries(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
-    return tuple(environment.get(name, "").replace(",", " ").split())
-
-
-def _required(environment: Mapping[str, str], name: str, meaning: str) -> str:
-    value = environment.get(name, "")
-    if not value:
-        raise InvalidInput(f"{name} is not set: {meaning}", code="settings.missing")
-    return value
-
-
-def _seconds(environment: Mapping[str, str], name: str) -> timedelta | None:
-    text = environment.get(name, "")
-    if not text:
-        return None
-    if _DECIMAL.fullmatch(text) is None or not 0 < float(text) <= MOST_SECONDS:
-        raise InvalidInput(f"{name} is {text!r}, not a number of seconds above 0", code="settings.invalid")
-    return timedelta(seconds=float(text))
+    return entries(environment, ALLOW_ADDRESSES), entries(environment, DENY_ADDRESSES)
 
 
 def _tls_files(environment: Mapping[str, str]) -> TlsFiles | None:
-    certificate, key = _folder(environment, "WORKFLOW_RUNNER_TLS_CERTIFICATE"), _folder(environment, "WORKFLOW_RUNNER_TLS_KEY")
-    client_ca = _folder(environment, "WORKFLOW_RUNNER_TLS_CLIENT_CA")
+    certificate, key = path(environment, "WORKFLOW_RUNNER_TLS_CERTIFICATE"), path(environment, "WORKFLOW_RUNNER_TLS_KEY")
+    client_ca = path(environment, "WORKFLOW_RUNNER_TLS_CLIENT_CA")
     if certificate is not None and key is not None:
         return TlsFiles(certificate, key, client_ca)
     if certificate is None and key is None and client_ca is None:
@@ -370,52 +382,3 @@ def _tls_files(environment: Mapping[str, str]) -> TlsFiles | None:
         "WORKFLOW_RUNNER_TLS_CERTIFICATE and WORKFLOW_RUNNER_TLS_KEY go together, and _TLS_CLIENT_CA needs both",
         code="settings.missing",
     )
-
-
-def _count(environment: Mapping[str, str], name: str, default: int) -> int:
-    text = environment.get(name, str(default))
-    if not text.isdigit() or not 1 <= int(text) <= 1_000_000:
-        raise InvalidInput(f"{name} is {text!r}, not a number from 1 to 1,000,000", code="settings.invalid")
-    return int(text)
-
-
-def _folder(environment: Mapping[str, str], name: str) -> Path | None:
-    text = environment.get(name, "")
-    if text and not text.startswith("/"):
-        raise InvalidInput(f"{name} is {text!r}, not an absolute path", code="settings.invalid")
-    return Path(text) if text else None
-
-
-def _port(environment: Mapping[str, str], name: str, default: int) -> int:
-    text = environment.get(name, str(default))
-    if not text.isdigit() or not 0 <= int(text) <= 65535:
-        raise InvalidInput(f"{name} is {text!r}, not a port", code="settings.invalid")
-    return int(text)
-
-
-def _object(environment: Mapping[str, str], name: str) -> dict[str, Any] | None:
-    text = environment.get(name, "").strip()
-    if not text:
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise InvalidInput(f"{name} is not JSON: {error}", code="settings.invalid") from error
-    if not isinstance(value, dict):
-        raise InvalidInput(f"{name} is not a JSON object", code="settings.invalid")
-    return value
-
-
-def _namespaces(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
-    found = tuple(dict.fromkeys(part.strip() for part in environment.get(name, "").split(",") if part.strip()))
-    for namespace in found:
-        if not _NAMESPACE.fullmatch(namespace):
-            raise InvalidInput(f"{name} names {namespace!r}, which is no namespace's name", code="settings.invalid")
-    return found
-
-
-def _level(environment: Mapping[str, str], name: str = "LOG_LEVEL", default: str = "info") -> str:
-    level = environment.get(name, default).lower()
-    if level not in LOG_LEVELS:
-        raise InvalidInput(f"{name} is {level!r}, not one of {', '.join(LOG_LEVELS)}", code="settings.invalid")
-    return level

@@ -1,0 +1,1 @@
+"""Durable runs: the interpreter as a Temporal workflow. The only place that imports temporalio."""

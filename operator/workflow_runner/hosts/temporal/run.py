@@ -1,0 +1,526 @@
+"""One run on Temporal, seen from the process that started it, or that goes on with it: what hosts.local.LocalRun is there.
+
+`workflow-runner run`, a launched pod and a runner's service use it. The run itself is the workflow's (run_workflow): this
+object starts it, or attaches to the one that is there, hands on what is asked of it until Temporal has it, and tells what the
+workflow tells. It may go away at any moment: the run stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+from temporalio import exceptions
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from workflow_runner import __version__
+from workflow_runner.dsl.model import DocumentInfo, Workflow
+from workflow_runner.dsl.problems import RUNTIME, TIMEOUT, VALIDATION, Problem
+from workflow_runner.dsl.templates import Json
+from workflow_runner.errors import InvalidDocument, InvalidInput, Unavailable
+from workflow_runner.expressions.documents import read_document
+from workflow_runner.hosts.event_bus import EventBus
+from workflow_runner.hosts.local import Source
+from workflow_runner.hosts.snapshots import event_from_json
+from workflow_runner.hosts.temporal import names, registry
+from workflow_runner.hosts.temporal.limits import LARGEST_PLAIN, needing_encryption, size_of, too_large
+from workflow_runner.hosts.temporal.messages import Start, Steering, to_json
+from workflow_runner.interpreter.events import ENDS, Event, EventType, TaskCounts
+from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted, Outcome
+from workflow_runner.interpreter.subscriptions import Subscription
+
+RPC_SECONDS = timedelta(seconds=10)
+QUERY_SECONDS = timedelta(seconds=15)
+EXECUTION_SECONDS = timedelta(days=366)
+"""Temporal ends a run after that, whatever it does; its document's limits come before."""
+TASK_SECONDS = timedelta(seconds=5)
+"""A worker that dies while it computes the next step of a run holds the run up for so long. None takes a tenth of it."""
+END_SECONDS = 2.0
+"""So long the end of a run may be known before its last event is."""
+_MOST_PAUSE = 10.0
+_SOMETHING = ("", "")
+_ENDS = {
+    Completed: EventType.WORKFLOW_COMPLETED,
+    Faulted: EventType.WORKFLOW_FAILED,
+    Cancelled: EventType.WORKFLOW_CANCELLED,
+}
+_LATER = frozenset(
+    {
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.UNKNOWN,
+        RPCStatusCode.INTERNAL,
+        RPCStatusCode.ABORTED,
+        RPCStatusCode.CANCELLED,
+    }
+)
+_REFUSALS = frozenset({RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.FAILED_PRECONDITION})
+"""A run that has been started goes on, also while a key is exchanged or a namespace moves: who follows it waits for that."""
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class TemporalRun:
+    """One run of one document. `report` takes every event with its number, on the event loop, those above `after` only.
+
+    A worker has to poll `task_queue`, in this process (its events come at once) or elsewhere (they are asked for when the run
+    has ended). Where payloads are `encrypted` the secrets go along with the run; else they stay in this process, for the calls
+    that it makes, and a document that puts them into its data is refused: except for those in `plain`, which are secrets by
+    name only and go along in any case. Without a `workflow` this attaches to a run that is there, and starts none.
+    `caught_up` is called when what was told before this process came is known. The other arguments are those of LocalRun.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        workflow: Workflow | Source | None,
+        input_: Json,
+        *,
+        task_queue: str,
+        execution_id: str,
+        run_id: str,
+        secrets: Mapping[str, Json],
+        report: Callable[[int, Event], None],
+        after: int = 0,
+        plain: Mapping[str, Json] | None = None,
+        encrypted: bool = False,
+        largest_payload: int = LARGEST_PLAIN,
+        timeout: timedelta | None = None,
+        heartbeat_seconds: float = 10.0,
+        activity_queue: str = "",
+        bus: EventBus | None = None,
+        memo: Mapping[str, Json] | None = None,
+    ) -> None:
+        self._client = client
+        self._workflow = workflow
+        self._input = input_
+        self._queue = task_queue
+        self._execution_id = execution_id
+        self._run_id = run_id
+        self._secrets = secrets
+        self._plain = plain
+        self._encrypted = encrypted
+        self._largest_payload = largest_payload
+        self.caught_up: Callable[[], None] = lambda: None
+        self._report = report
+        self._timeout = timeout
+        self._heartbeat_seconds = heartbeat_seconds
+        self._activity_queue = activity_queue
+        self._bus = bus
+        self._memo = memo or {}
+        self._follower = registry.Follower(self._hear, after=after)
+        self._handle: WorkflowHandle[Any, Any] | None = None
+        self._news = asyncio.Event()
+        """Somebody wants something of the run."""
+        self._paused_wanted: bool | None = None
+        self._reason = ""
+        self._cancel: Steering | None = None
+        self._left = asyncio.Event()
+        self._told_end = asyncio.Event()
+        self._end: tuple[int, Event] | None = None
+        self._progress = 0
+        self._listening: set[tuple[str, str]] = set()
+        self._heard = asyncio.Event()
+        self.paused = False
+        """Whether a pause has taken effect: nothing of the run is going on."""
+
+    @property
+    def counts(self) -> TaskCounts:
+        """Totals as of the newest event."""
+        return self._follower.counts
+
+    @property
+    def progress(self) -> int:
+        """The share of the root tasks that are done, 0 to 100."""
+        return self._progress
+
+    @property
+    def last_sequence(self) -> int:
+        """The number of the newest event."""
+        return self._follower.last
+
+    @property
+    def workflow_name(self) -> str:
+        """The document's name; empty until it is read."""
+        return "" if self.document is None else self.document.name
+
+    @property
+    def document(self) -> DocumentInfo | None:
+        """What the document says of itself; None until it is read."""
+        return self._workflow.document if isinstance(self._workflow, Workflow) else None
+
+    def skip_to(self, number: int) -> None:
+        """Events up to this number have been told before, by another process. Before `run`."""
+        self._follower.last = max(self._follower.last, number)
+
+    def pause(self, reason: str = "") -> None:
+        """Hold before the next task, or inside a running wait; a running call finishes first."""
+        if self._paused_wanted is not True:
+            self._paused_wanted, self._reason = True, reason
+            self._news.set()
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        if self._paused_wanted is not False:
+            self._paused_wanted = False
+            self._news.set()
+
+    def cancel(self, reason: str = "", *, goes_on: bool = False, force: bool = False, grace_seconds: float = 30.0) -> None:
+        """Stop the run, paused or not. With `goes_on` only this process leaves it: it stays as it is, for others."""
+        if goes_on:
+            self._reason = reason
+            self._left.set()
+        elif self._cancel is None or force:
+            mode: Literal["Force", "Graceful"] = "Force" if force else "Graceful"
+            self._cancel = Steering(reason, mode=mode, grace_seconds=grace_seconds, request_follows=True)
+            self._news.set()
+
+    async def run(self) -> Outcome:
+        """Start the run, or attach to it, and tell how it ended. Raises InvalidDocument, which is told before; and
+        InvalidInput for a document that needs encryption; and RPCError for what Temporal refuses for good. Call it once."""
+        await self._read()
+        self._check()
+        work = asyncio.create_task(self._followed(), name=f"run {self._execution_id}")
+        left = asyncio.create_task(self._left.wait())
+        registry.follow(self._execution_id, self._follower)
+        if not self._encrypted and self._secrets:
+            registry.entrust(self._execution_id, self._secrets)
+        try:
+            await asyncio.wait([work, left], return_when=asyncio.FIRST_COMPLETED)
+            return work.result() if work.done() else Cancelled(self._reason)
+        finally:
+            for task in (work, left):
+                task.cancel()
+            await asyncio.gather(work, left, return_exceptions=True)
+            registry.forget(self._execution_id)
+
+    async def _read(self) -> None:
+        source = self._workflow
+        if source is None or isinstance(source, Workflow):
+            return
+        try:
+            self._workflow, _ = await asyncio.to_thread(read_document, source.document, source.file, check=source.check)
+        except InvalidDocument as error:
+            now = datetime.now(UTC)
+            event = Event(EventType.WORKFLOW_FAILED, now, 0)
+            event.error, event.code = Problem.standard(VALIDATION, str(error)), error.code
+            event.message = str(event.error)
+            beginning = (Event(EventType.WORKFLOW_STARTED, now, 0), Event(EventType.WORKFLOW_VALIDATING, now, 0))
+            for number, one in enumerate((*beginning, event), 1):
+                self._tell(number, one)
+            raise
+
+    def _check(self) -> None:
+        workflow = self._workflow
+        if workflow is None:
+            return
+        assert isinstance(workflow, Workflow)  # noqa: S101 - it was read before
+        if not self._encrypted and (open_ := needing_encryption(workflow, self._no_secrets(workflow))):
+            where = f"{workflow.file}:{open_.position.line}:{open_.position.column}"
+            raise InvalidInput(
+                f"{where}: a value made from secrets would be in Temporal's history, which is not encrypted",
+                code="temporal.secrets-unencrypted",
+                hint="give the runner encryption keys (docs/temporal.md), or use the secret in an authentication policy only",
+            )
+        size = size_of(to_json(self._start()))
+        if size > self._largest_payload:
+            message = str(too_large("the document with its input", size, self._largest_payload).detail)
+            raise InvalidInput(message.partition(": ")[2], code="temporal.payload-too-large")
+
+    def _no_secrets(self, workflow: Workflow) -> frozenset[str]:
+        """Names that the document calls secrets, and that stand for none: for plain values, or nothing at all."""
+        if self._plain is None:
+            return frozenset()
+        used = {name for expression in workflow.expressions for name in expression.secrets}
+        return frozenset(name for name in used if name in self._plain or name not in self._secrets)
+
+    async def _followed(self) -> Outcome:
+        handle, attached = await persistently(self._started, "the run cannot be started")
+        self._handle = handle
+        if attached:
+            # The question has a worker replay the run, which tells what it told before.
+            await self._catch_up(handle)
+        steering = asyncio.create_task(
+            _unflagging(partial(self._steered, handle, attached)), name=f"steer {self._execution_id}"
+        )
+        hearing = None
+        if self._bus is not None:
+            hearing = asyncio.create_task(_unflagging(partial(self._events_handed_on, handle, self._bus)))
+        try:
+            outcome = await persistently(lambda: self._ended(handle), "the run cannot be followed", _LATER | _REFUSALS)
+        finally:
+            for task in (steering, hearing):
+                if task is not None:
+                    task.cancel()
+            await asyncio.gather(*(task for task in (steering, hearing) if task is not None), return_exceptions=True)
+        number, event = await self._last_event(handle, outcome)
+        self._tell(number, event)
+        # Why it was cancelled the run says in its own words: Temporal's failure has none.
+        return Cancelled(event.message) if isinstance(outcome, Cancelled) else outcome
+
+    async def _started(self) -> tuple[WorkflowHandle[Any, Any], bool]:
+        id_ = names.run_id(self._execution_id)
+        if self._workflow is None:
+            return self._client.get_workflow_handle(id_), True
+        try:
+            handle = await self._client.start_workflow(
+                names.RUN,
+                to_json(self._start()),
+                id=id_,
+                task_queue=self._queue,
+                execution_timeout=EXECUTION_SECONDS,
+                task_timeout=TASK_SECONDS,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                memo=dict(self._memo) | {"executionId": self._execution_id, "workflow": self._named()},
+                static_summary=self._named()[:200],
+                rpc_timeout=RPC_SECONDS,
+            )
+        except WorkflowAlreadyStartedError:
+            return self._client.get_workflow_handle(id_), True
+        return handle, False
+
+    def _named(self) -> str:
+        document = self.document
+        return "" if document is None else f"{document.namespace}/{document.name}:{document.version}"
+
+    def _start(self) -> Start:
+        workflow = self._workflow
+        assert isinstance(workflow, Workflow)  # noqa: S101 - it was read before
+        return Start(
+            execution_id=self._execution_id,
+            document=dict(workflow.definition),
+            input=self._input,
+            run_id=self._run_id,
+            version=__version__,
+            secrets=dict(self._secrets) if self._encrypted else None if self._plain is None else dict(self._plain),
+            largest_payload=self._largest_payload,
+            timeout_seconds=None if self._timeout is None else self._timeout.total_seconds(),
+            heartbeat_seconds=self._heartbeat_seconds,
+            activity_queue=self._activity_queue,
+        )
+
+    async def _ended(self, handle: WorkflowHandle[Any, Any]) -> Outcome:
+        try:
+            return Completed(await handle.result())
+        except WorkflowFailureError as failure:
+            return _outcome(failure.cause)
+
+    async def _steered(self, handle: WorkflowHandle[Any, Any], attached: bool) -> None:
+        """What is wanted of the run goes to Temporal, the newest wish only, until Temporal has it."""
+        paused = None if attached else False
+        cancelled: Steering | None = None
+        while True:
+            self._news.clear()
+            if self._cancel is not cancelled:
+                cancelled = self._cancel
+                await persistently(lambda: self._send_cancel(handle), "a cancel cannot be handed on")
+            elif self._paused_wanted is not None and self._paused_wanted is not paused and cancelled is None:
+                paused = self._paused_wanted
+                signal = names.PAUSE if paused else names.RESUME
+                steering = to_json(Steering(self._reason if paused else ""))
+                await persistently(
+                    lambda signal=signal, steering=steering: self._signal(handle, signal, steering),  # type: ignore[misc]
+                    "a pause or resume cannot be handed on",
+                )
+            else:
+                await self._news.wait()
+
+    async def _send_cancel(self, handle: WorkflowHandle[Any, Any]) -> None:
+        assert self._cancel is not None  # noqa: S101 - who calls has seen it
+        # The signal says how; Temporal's own request has the run closed as cancelled, also where it takes no signals any more.
+        try:
+            await self._signal(handle, names.CANCEL, to_json(self._cancel))
+        except RPCError as error:
+            if error.status in _LATER:
+                raise
+            log.warning("a run takes no signals any more; it is cancelled without one", extra={"error": error.message[:300]})
+        await _unless_gone(handle.cancel(rpc_timeout=RPC_SECONDS))
+
+    async def _signal(self, handle: WorkflowHandle[Any, Any], name: str, argument: dict[str, Any]) -> None:
+        await _unless_gone(handle.signal(name, argument, rpc_timeout=RPC_SECONDS))
+
+    async def _events_handed_on(self, handle: WorkflowHandle[Any, Any], bus: EventBus) -> None:
+        """While the run listens, what comes to this process's bus goes to it by signal; the run looks whether it wants it."""
+        subscription: Subscription | None = None
+        try:
+            while True:
+                self._heard = asyncio.Event()
+                if self._listening and subscription is None:
+                    subscription = Subscription([{}], [])
+                    bus.subscribe(subscription)
+                elif not self._listening and subscription is not None:
+                    bus.unsubscribe(subscription)
+                    subscription = None
+                if subscription is None:
+                    await self._heard.wait()
+                    continue
+                while subscription.waiting:
+                    event = subscription.waiting[0]
+                    await persistently(
+                        lambda event=event: self._signal(handle, names.EVENT, event),  # type: ignore[misc]
+                        "an event cannot be handed on",
+                    )
+                    subscription.waiting.pop(0)
+                waits = [asyncio.ensure_future(one.wait()) for one in (self._heard, bus.arrived(subscription))]
+                try:
+                    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for wait in waits:
+                        wait.cancel()
+        finally:
+            if subscription is not None:
+                bus.unsubscribe(subscription)
+
+    async def look(self) -> None:
+        """Ask what the run has told, for a worker that is in another process; nothing happens where nobody can be asked."""
+        if self._handle is not None:
+            await self._catch_up(self._handle)
+
+    async def _catch_up(self, handle: WorkflowHandle[Any, Any]) -> None:
+        """Hear what was told before. A run that no worker can be asked about is followed from here on."""
+        try:
+            page = await handle.query(names.EVENTS, self._follower.last, rpc_timeout=QUERY_SECONDS)
+        except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+            log.info("the events so far of a run on Temporal are not known", extra={"error": str(error)[:300]})
+            return
+        status = page["status"]
+        counts = TaskCounts(**status["counts"])
+        for written in page["events"]:
+            number, event = event_from_json(written)
+            self._follower.tell(number, event, counts)
+        await asyncio.sleep(0)
+        self._follower.counts, self._progress = counts, status["progress"]
+        self.paused = status["phase"] == "Paused"
+        if status["listening"]:
+            # What listens was told before this process came; until the run ends, that is.
+            self._listening.add(_SOMETHING)
+            self._heard.set()
+        self.caught_up()
+
+    async def _last_event(self, handle: WorkflowHandle[Any, Any], outcome: Outcome) -> tuple[int, Event]:
+        """The end is told in any case: by the workflow, and where that was in another process, by what we know of it."""
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                await self._told_end.wait()
+        except TimeoutError:
+            await self._catch_up(handle)
+        return self._end or self._made_up(outcome)
+
+    def _made_up(self, outcome: Outcome) -> tuple[int, Event]:
+        event = Event(_ENDS[type(outcome)], datetime.now(UTC), self._progress)
+        match outcome:
+            case Completed(output):
+                event.output, event.progress = output, 100
+            case Faulted(problem):
+                event.error, event.message = problem, str(problem)
+            case Cancelled(reason):
+                event.message = reason if self._cancel is None else self._cancel.reason
+        return self._follower.last + 1, event
+
+    def _hear(self, number: int, event: Event) -> None:
+        self._progress = event.progress
+        key = (event.reference, event.iteration)
+        match event.type:
+            case EventType.WORKFLOW_PAUSED:
+                self.paused = True
+            case EventType.WORKFLOW_RESUMED:
+                self.paused = False
+            case EventType.CORRELATION_STARTED:
+                self._listening.add(key)
+                self._heard.set()
+            case EventType.TASK_COMPLETED | EventType.TASK_FAILED | EventType.TASK_CANCELLED if key in self._listening:
+                self._listening.discard(key)
+                self._heard.set()
+        if event.type in ENDS:
+            self._end = (number, event)
+            self._told_end.set()
+        else:
+            self._tell(number, event)
+
+    def _tell(self, number: int, event: Event) -> None:
+        try:
+            self._report(number, event)
+        except Exception:
+            log.exception("a listener failed at a %s event; the run goes on", event.type)
+
+
+def _outcome(cause: BaseException) -> Outcome:
+    """What a closed workflow's failure says."""
+    match cause:
+        case ApplicationError(type=names.FAULT, details=[problem, *_]):
+            return Faulted(Problem.from_dict(problem))
+        case ApplicationError(type=names.CANCELLED):
+            return Cancelled(cause.message)
+        case ApplicationError():
+            return Faulted(Problem.standard(RUNTIME, cause.message))
+        case CancelledError():
+            return Cancelled(cause.message)
+        case TerminatedError():
+            return Cancelled(f"terminated in Temporal: {cause.message}")
+        case exceptions.TimeoutError():
+            return Faulted(Problem.standard(TIMEOUT, "Temporal ended the run: its execution time-out has passed", instance="/"))
+        case _:
+            return Faulted(Problem.standard(RUNTIME, f"the run failed in Temporal: {cause}"[:2000]))
+
+
+async def persistently(work: Callable[[], Awaitable[_T]], what: str, later: frozenset[RPCStatusCode] = _LATER) -> _T:
+    """Try until Temporal answers: a server that restarts is no end of anything. Raises RPCError for a refusal."""
+    pause, told = 0.2, False
+    while True:
+        try:
+            return await work()
+        except RPCError as error:
+            if error.status not in later:
+                raise
+            if not told:
+                log.warning("%s; it is tried again", what, extra={"error": error.message[:300]})
+                told = True
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        pause = min(pause * 2, _MOST_PAUSE)
+
+
+async def _unflagging(work: Callable[[], Awaitable[None]]) -> None:
+    """Begin again whatever went wrong: a run that nobody can steer any more would be worse."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("what steers a run on Temporal failed; it begins again")
+        await asyncio.sleep(random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+
+
+async def _unless_gone(work: Awaitable[_T]) -> None:
+    """A run that has ended hears nothing."""
+    try:
+        await work
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+
+
+async def terminated(client: Client, execution_id: str, reason: str) -> bool:
+    """End a run at once, though no worker is there that it could be asked by; False where none was open. Raises Unavailable."""
+    try:
+        await client.get_workflow_handle(names.run_id(execution_id)).terminate(reason=reason, rpc_timeout=RPC_SECONDS)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise Unavailable(f"Temporal does not end the run: {error.message}", code="temporal.unavailable") from error
+    return True

@@ -1,0 +1,73 @@
+"""A run that is in Temporal outlives its pods and its Job: it goes on at the last finished task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.cluster import Cluster
+from tests.e2e.harness import http_server, node
+from tests.e2e.harness.http_server import HttpServer
+from tests.e2e.harness.kube import Execution, Namespace
+from tests.e2e.harness.temporal import Temporal
+
+Json = dict[str, Any]
+
+PASSES = list(range(12))
+TASKS = 3 * len(PASSES) + 1
+HELD = "/4"
+
+
+@pytest.fixture
+def server(cluster: Cluster) -> Iterator[HttpServer]:
+    with http_server.running(cluster) as server:
+        server.hold(HELD)
+        yield server
+
+
+@pytest.fixture(params=["Job", "Pod"])
+def execution(
+    temporal: Temporal, namespace: Namespace, server: HttpServer, case: Path, request: pytest.FixtureRequest
+) -> Execution:
+    """A run in the middle of its fifth call."""
+    namespace.apply(temporal.runner(request.param))
+    execution = namespace.start(case / "execution.yaml", input={"server": server.address})
+    server.wait_asked(HELD)
+    return execution
+
+
+def test_a_deleted_pod_is_replaced(execution: Execution, server: HttpServer) -> None:
+    first = execution.running_pod()["metadata"]["name"]
+    execution.namespace.kubectl("delete", "pod", first, "--grace-period=1", "--wait=false")
+    _goes_on(execution, server, first)
+
+
+def test_a_killed_process_is_replaced(cluster: Cluster, execution: Execution, server: HttpServer) -> None:
+    first = execution.running_pod()
+    node.signal_pod(cluster, first, "KILL")
+    _goes_on(execution, server, first["metadata"]["name"])
+
+
+def test_a_deleted_job_is_made_again(temporal: Temporal, namespace: Namespace, server: HttpServer, case: Path) -> None:
+    namespace.apply(temporal.runner())
+    execution = namespace.start(case / "execution.yaml", input={"server": server.address})
+    server.wait_asked(HELD)
+    execution.wait_tasks(8)
+    first = execution.status
+    namespace.kubectl("delete", "job", first["jobName"], "--wait=false")
+    status = _goes_on(execution, server, first["podName"])
+    assert (status["launches"], status["failures"]) == (2, 1)
+
+
+def _goes_on(execution: Execution, server: HttpServer, first: str) -> Json:
+    server.wait_asked(HELD, times=2)
+    server.release()
+    status = execution.wait_phase("Completed", seconds=120)
+    assert status["podName"] != first
+    assert (status["output"]["total"], status["taskCounts"]["completed"]) == (sum(PASSES), TASKS)
+    numbers = [int(path.removeprefix("/")) for path in server.asked]
+    assert numbers == [*range(5), 4, *range(5, len(PASSES))], "the call that was under way is made again, and no other"
+    assert status["attempt"] == 1
+    return status
