@@ -1,17 +1,15 @@
 """One execution of a runner's service: its run, its events, and who waits for them. Made by local_executions.py.
 
-Everything happens in the event loop. Events are kept within bounds (buffer.py): over them the oldest that later ones make
-superfluous go, and whoever reads finds a gap in the numbers.
+Everything happens in the event loop. What it tells of itself is in execution_events.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -20,37 +18,28 @@ from msgspec.structs import replace
 from workflow_runner import telemetry
 from workflow_runner.dsl.diagnostics import DocumentErrors
 from workflow_runner.dsl.model import Workflow
-from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import WorkflowRunnerError
-from workflow_runner.hosts.buffer import SKIPPED, SUPERSEDED, Buffer, Kept
+from workflow_runner.hosts.buffer import SKIPPED, SUPERSEDED, Kept
 from workflow_runner.hosts.checkpoints import Checkpoints
-from workflow_runner.hosts.events import LARGEST_OUTPUT, output_value, sendable
+from workflow_runner.hosts.execution_events import ExecutionEvents
 from workflow_runner.hosts.execution_store import Accepted
 from workflow_runner.hosts.executions import Stopping, WrongState
 from workflow_runner.hosts.local import LocalRun
 from workflow_runner.hosts.snapshots import Snapshot, Snapshots
 from workflow_runner.interpreter.events import ENDS, Event, EventType
 from workflow_runner.interpreter.frames import WorkflowFrame
-from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import ExecutionStatus, WorkflowProgressEvent
 
 if TYPE_CHECKING:
     from workflow_runner.calls.addresses import AddressRules
     from workflow_runner.hosts.elsewhere import HostOptions
     from workflow_runner.hosts.event_bus import EventBus
 
-MOST_EVENTS = 1000
 MOST_FAILURES_KEPT = 100
 """Of the tasks that failed, so many go into what is written down: a loop may catch a million."""
-LARGEST_KEPT_OUTPUT = 256 * 1024
-"""The most bytes of JSON that an output may have to be told with the status; events leave out more than LARGEST_OUTPUT."""
 GRACE_SECONDS = 30.0
 """How long a cancelled run may take to wind up before it is left to itself."""
 FORCE_SECONDS = 1.0
-READ_AT_ONCE = 100
-"""Events that one reader holds at a time."""
 STOPPED = "the runner is stopping"
-EVENT_BYTES = 700
-"""What an event takes here, roughly."""
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +62,7 @@ class Ended(Struct, frozen=True):
 Conclude = Callable[["LocalExecution", Kept], Awaitable[None]]
 
 
-class LocalExecution:
+class LocalExecution(ExecutionEvents):
     """See the module's text. `told` takes every event, with its number."""
 
     def __init__(
@@ -93,36 +82,24 @@ class LocalExecution:
     ) -> None:
         """With `ended` there is nothing to run, and no workflow is needed. `owing`: events are owed to somebody outside until
         `delivered` says otherwise. `conclude` is awaited with the last event among what is kept, before anybody hears of it."""
+        name = "" if workflow is None else workflow.document.name
+        kept = ended.kept if ended is not None else Kept() if snapshot is None else snapshot.kept
+        super().__init__(accepted.request.execution_id, name, kept=kept)
         self.accepted = accepted
-        self.id = accepted.request.execution_id
-        self.status = "pending"
-        self.delivered = 0
-        """Up to here nothing is owed to anybody outside."""
         self.writing = asyncio.Lock()
         """Held by whoever writes something of it down."""
-        self.output_left_out = False
-        """It completed with an output that is too large to be kept."""
         self._told = told
         self._owing = owing
         self._conclude = conclude
         self._secrets = secrets or {}
-        kept = ended.kept if ended is not None else Kept() if snapshot is None else snapshot.kept
-        self._buffer = Buffer(most=MOST_EVENTS, kept=kept)
         self.document = None if workflow is None else workflow.document
         """What the document says of itself; None where there is nothing to run any more."""
-        self._workflow_name = "" if workflow is None else workflow.document.name
-        self._progress = 0
-        self._started = self._ended = 0
-        self._end: Event | None = None
         self._concluding: asyncio.Task[None] | None = None
-        self._readers: set[asyncio.Event] = set()
-        self._interrupted = self._frozen = self._left = False
+        self._interrupted = self._frozen = False
         self._local: LocalRun | None = None
         self._checkpoints: Checkpoints | None = None
         self._forcing: asyncio.TimerHandle | None = None
         self._gone_on = accepted.begun > 1
-        for _, event in kept.events:
-            self._note(event)
         if ended is not None:
             self.output_left_out = ended.output_left_out
             self._drop_request()
@@ -148,34 +125,6 @@ class LocalExecution:
         )
         if snapshots is not None:
             self._checkpoints = Checkpoints(snapshots, lambda: local.frame, lambda: self.kept)
-
-    @property
-    def ended(self) -> bool:
-        """Whether it has told its last event."""
-        return self._end is not None
-
-    @property
-    def last(self) -> int:
-        """The number of the newest event."""
-        return self._buffer.last
-
-    @property
-    def seconds(self) -> float:
-        """How long it took from its start to its end; 0 for one that never started."""
-        return max(0, self._ended - self._started) / 1000 if self._started and self._ended else 0.0
-
-    @property
-    def weight(self) -> int:
-        """What it takes here of bytes, roughly, besides what every execution takes."""
-        size = 0 if self._end is None else _size(self._end.output)
-        return len(self._buffer) * EVENT_BYTES + (size if size > LARGEST_OUTPUT else 0)
-
-    def shrink(self) -> None:
-        """Keep of an execution that has ended how it ended, and no more."""
-        assert self._end is not None  # noqa: S101 - see above
-        if _size(self._end.output) > LARGEST_OUTPUT:
-            self._end = self._without_output(self._end)
-        self._buffer = Buffer(most=1, kept=Kept(self.last, ((self.last, self._end),)))
 
     @property
     def kept(self) -> Kept:
@@ -219,12 +168,11 @@ class LocalExecution:
 
     def _leave(self) -> None:
         """There is nothing left to run here."""
-        self._left = True
+        self._left = self._goes_on_elsewhere()
         self._local = self._checkpoints = None
         if self.ended:
             self._drop_request()
-        for reader in self._readers:
-            reader.set()
+        self._wake()
 
     def _drop_request(self) -> None:
         """Its digest is enough to know it again."""
@@ -283,60 +231,12 @@ class LocalExecution:
             self._checkpoints.freeze()
         self._local.cancel(STOPPED, goes_on=True)
 
-    def state(self) -> ExecutionStatus:
-        """How it stands."""
-        status = ExecutionStatus(
-            workflow_execution_id=self.id,
-            status=self.status,
-            progress=self._progress,
-            last_sequence_number=self._buffer.last,
-            started_at_ms=self._started,
-            completed_at_ms=self._ended,
-        )
-        if self._end is not None:
-            message = self.message(self._buffer.last, self._end)
-            if message.HasField("error"):
-                status.error.CopyFrom(message.error)
-            completed = self._end.type is EventType.WORKFLOW_COMPLETED and not self.output_left_out
-            if completed and (output := output_value(self._end.output, LARGEST_KEPT_OUTPUT)) is not None:
-                status.output.CopyFrom(output)
-        return status
-
-    def events(self, after: int, most: int) -> tuple[list[WorkflowProgressEvent], bool]:
-        """At most so many messages above a number, and whether there are more."""
-        found = list(islice(self._buffer.after(after), most + 1))
-        return [self.message(number, event) for number, event in found[:most]], len(found) > most
-
-    async def subscribe(self, after: int) -> AsyncIterator[WorkflowProgressEvent]:
-        """Messages above a number, until the last one."""
-        news = asyncio.Event()
-        self._readers.add(news)
-        try:
-            while True:
-                news.clear()
-                found = list(islice(self._buffer.after(after), READ_AT_ONCE))
-                for number, event in found:
-                    after = number
-                    yield self.message(number, event)
-                if self.ended and after >= self._buffer.last:
-                    return
-                if not found:
-                    if self._left:
-                        raise Stopping(f"this runner is stopping: execution {self.id!r} goes on in the next process")
-                    await news.wait()
-        finally:
-            self._readers.discard(news)
-
-    def message(self, number: int, event: Event) -> WorkflowProgressEvent:
-        """An event as a message."""
-        message = sendable(event, execution_id=self.id, workflow_name=self._workflow_name, attempt=1, sequence=number)
-        if self.output_left_out:
-            message.ClearField("output")
-        return message
+    def _goes_on_elsewhere(self) -> Stopping:
+        return Stopping(f"this runner is stopping: execution {self.id!r} goes on in the next process")
 
     def _live(self, what: str) -> LocalRun:
         if self._local is None and not self.ended:
-            raise Stopping(f"this runner is stopping: execution {self.id!r} goes on in the next process")
+            raise self._goes_on_elsewhere()
         if self._local is None or self.ended or self._concluding is not None or self.accepted.wanted == "Cancel":
             stands = f"has ended ({self.status})" if self.ended else "is about to end"
             raise WrongState(f"execution {self.id!r} {stands}: it cannot be {what} any more")
@@ -355,8 +255,7 @@ class LocalExecution:
         if event.type not in ENDS:
             self._tell(event)
             return
-        if event.type is EventType.WORKFLOW_COMPLETED and _size(event.output) > LARGEST_KEPT_OUTPUT:
-            event = self._without_output(event)
+        event = self._bounded(event)
         if self._checkpoints is not None:
             self._checkpoints.told_its_end()
         if self._conclude is None:
@@ -370,11 +269,9 @@ class LocalExecution:
         self._tell(event)
 
     def _tell(self, event: Event) -> None:
-        self._buffer.add(event)
-        self._note(event)
+        self._add(event)
         self._told(self, self.last, event)
-        for reader in self._readers:
-            reader.set()
+        self._wake()
 
     def _without_secrets(self, event: Event) -> Event:
         """What a task said of its failure may quote what it was given. Secrets of runs pass (telemetry.conceal): said again
@@ -387,25 +284,6 @@ class LocalExecution:
             texts = {name: getattr(error, name) for name in ("type", "title", "detail", "instance")}
             error = replace(error, **{name: telemetry.redact(text) for name, text in texts.items() if text})
         return replace(event, message=telemetry.redact(event.message), error=error)
-
-    def _without_output(self, event: Event) -> Event:
-        self.output_left_out = True
-        return replace(event, output=None)
-
-    def _note(self, event: Event) -> None:
-        self._progress = event.progress
-        moment = int(event.timestamp.timestamp() * 1000)
-        match event.type:
-            case EventType.WORKFLOW_STARTED:
-                self._started = moment
-                self.status = "running"
-            case EventType.WORKFLOW_PAUSED:
-                self.status = "paused"
-            case EventType.WORKFLOW_RESUMED:
-                self.status = "running"
-            case _ if event.type in ENDS:
-                self._end, self._ended = event, moment
-                self.status = event.status
 
     def _abandon(self) -> None:
         """A run that does not wind up is cancelled all the same; what is left of it ends with this process."""
@@ -433,21 +311,3 @@ def _with_environment(options: HostOptions, environment: Mapping[str, str]) -> H
     from workflow_runner.calls.process import ProcessRules
 
     return replace(options, processes=replace(options.processes or ProcessRules(), environment=dict(environment)))
-
-
-def _size(value: Json, levels: int = 200) -> int:
-    """Bytes of a value as JSON, roughly; more than LARGEST_KEPT_OUTPUT for one that is larger, or nested too deeply."""
-    match value:
-        case str():
-            return len(value) + 2
-        case list() | dict():
-            if not levels:
-                return LARGEST_KEPT_OUTPUT + 1
-            length = 2
-            for item in value.values() if isinstance(value, dict) else value:
-                length += _size(item, levels - 1) + 1
-                if length > LARGEST_KEPT_OUTPUT:
-                    return length
-            return length + (sum(map(len, value)) + 3 * len(value) if isinstance(value, dict) else 0)
-        case _:
-            return 8

@@ -11,7 +11,7 @@ from tests.integration.serve.conftest import Serve
 from tests.integration.serve.served import ENDS, SECONDS, Served, ascending, descendants, request, resident
 from tests.until import until
 
-from workflow_runner.hosts.local_execution import MOST_EVENTS
+from workflow_runner.hosts.execution_events import MOST_EVENTS
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1 import io_pb2 as older
 
 MANY_EVENTS = "do: [{loop: {for: {in: '[range(100000)]'}, do: [{pass: {set: {n: 1}}}]}}]"

@@ -10,9 +10,10 @@ from workflow_runner.dsl.templates import Json
 from workflow_runner.hosts.buffer import Kept
 from workflow_runner.hosts.elsewhere import HostOptions
 from workflow_runner.hosts.event_bus import EventBus
+from workflow_runner.hosts.execution_events import LARGEST_KEPT_OUTPUT, rough_size
 from workflow_runner.hosts.execution_store import Accepted, digest_of
 from workflow_runner.hosts.executions import StartRequest, WrongState
-from workflow_runner.hosts.local_execution import LARGEST_KEPT_OUTPUT, Ended, Environment, LocalExecution, _size
+from workflow_runner.hosts.local_execution import Ended, Environment, LocalExecution
 from workflow_runner.interpreter.events import Event, EventType
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -61,13 +62,13 @@ def test_an_output_that_was_left_out_is_not_told_as_null() -> None:
 
 
 def test_sizes_are_told_apart_without_writing_anything_out() -> None:
-    assert _size("x" * 10) == 12
-    assert 20 < _size({"name": [1, True, None]}) < 60
-    assert _size(["x" * 1000] * 1000) > LARGEST_KEPT_OUTPUT
+    assert rough_size("x" * 10) == 12
+    assert 20 < rough_size({"name": [1, True, None]}) < 60
+    assert rough_size(["x" * 1000] * 1000) > LARGEST_KEPT_OUTPUT
     deep: Json = []
     for _ in range(5000):
         deep = [deep]
-    assert _size(deep) > LARGEST_KEPT_OUTPUT
+    assert rough_size(deep) > LARGEST_KEPT_OUTPUT
 
 
 def test_digests_tell_requests_apart_by_everything_but_the_id() -> None:
