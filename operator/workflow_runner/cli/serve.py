@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import structlog
 from cyclopts import Parameter
@@ -33,9 +33,11 @@ from workflow_runner.cli.telling import telling
 from workflow_runner.errors import InvalidInput
 from workflow_runner.hosts.documents import Documents
 from workflow_runner.hosts.execution_store import ExecutionStore
+from workflow_runner.hosts.executions import Executions
 from workflow_runner.hosts.jq_pool import JqPool
+from workflow_runner.hosts.kept_executions import Bounds
 from workflow_runner.hosts.local_execution import Environment
-from workflow_runner.hosts.local_executions import Bounds, LocalExecutions
+from workflow_runner.hosts.local_executions import LocalExecutions
 from workflow_runner.server.authentication import Authenticate, StaticKeys, anybody
 from workflow_runner.server.calls import CallInterceptor
 from workflow_runner.server.executions import execution_services
@@ -43,6 +45,11 @@ from workflow_runner.server.grpc_server import GrpcServer, file_credentials
 from workflow_runner.server.health import serve_health
 from workflow_runner.server.metrics import ServeMetrics, serve_metrics
 from workflow_runner.settings import ServeSettings, serve_settings
+
+if TYPE_CHECKING:
+    from workflow_runner.hosts.elsewhere import HostOptions
+    from workflow_runner.hosts.event_bus import EventBus
+    from workflow_runner.hosts.temporal.executions import TemporalExecutions
 
 LAST_CALLS_SECONDS = 5.0
 NOT_SERVING = "the service has not begun yet, or is stopping"
@@ -75,6 +82,12 @@ def serve(
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     state_folder = state_folder or settings.state_folder
+    if state_folder is not None and settings.temporal is not None:
+        raise InvalidInput(
+            f"there is a state folder, {state_folder}, and the runs are in Temporal: one of the two keeps their state",
+            code="settings.invalid",
+            hint="leave out --state-folder and WORKFLOW_RUNNER_STATE_FOLDER, or WORKFLOW_RUNNER_ENGINE=temporal",
+        )
     authenticate: Authenticate = anybody if settings.api_keys is None else StaticKeys(settings.api_keys)
     guarded = authenticate is not anybody or (settings.tls is not None and settings.tls.client_ca is not None)
     address = _address(settings, listen, guarded=guarded)
@@ -140,15 +153,20 @@ async def _serve(settings: ServeSettings, parts: _Parts) -> None:
         jq = JqPool()
         stack.push_async_callback(jq.aclose)
         documents = Documents()
-        executions = LocalExecutions(
-            documents,
-            Environment(
-                eventing.bus, replace(shared_processes(host_options(stigmer=settings.stigmer)), jq=jq), parts.addresses
-            ),
-            store=parts.store,
-            bounds=Bounds(live=settings.most_executions),
-        )
-        relay = await stack.enter_async_context(telling(executions, eventing, settings.stigmer, ended=metrics.ended))
+        options = replace(shared_processes(host_options(stigmer=settings.stigmer)), jq=jq)
+        executions: _Served
+        if settings.temporal is None:
+            executions = local = LocalExecutions(
+                documents,
+                Environment(eventing.bus, options, parts.addresses),
+                store=parts.store,
+                bounds=Bounds(live=settings.most_executions),
+            )
+            told = telling(local, eventing, settings.stigmer, ended=metrics.ended)
+        else:
+            executions = there = await _on_temporal(stack, settings, parts, options, eventing.bus, documents, metrics)
+            told = telling(there, eventing, settings.stigmer, ended=metrics.ended)
+        relay = await stack.enter_async_context(told)
         services = execution_services(executions, address=address)
         server = GrpcServer(
             services, parts.interceptor, credentials=None if settings.tls is None else file_credentials(settings.tls)
@@ -169,7 +187,7 @@ async def _serve(settings: ServeSettings, parts: _Parts) -> None:
             health_port=health.port,
             metrics_port=scraped.addresses[0][1],
             gone_on=gone_on,
-            runs="their state is kept" if parts.store is not None else "they end with this process: there is no state folder",
+            runs=_kept(settings, parts),
         )
         # What is there now stays: the collector need not look through it again and again.
         gc.collect()
@@ -179,6 +197,57 @@ async def _serve(settings: ServeSettings, parts: _Parts) -> None:
         await server.drain()
         await executions.close(settings.stop_seconds)
         await server.stop(LAST_CALLS_SECONDS)
+
+
+class _Served(Executions, Protocol):
+    """What is served: LocalExecutions, or TemporalExecutions."""
+
+    @property
+    def live(self) -> int: ...
+
+    def by_status(self) -> dict[str, int]: ...
+
+    async def go_on(self) -> int: ...
+
+    async def close(self, seconds: float) -> None: ...
+
+
+async def _on_temporal(
+    stack: contextlib.AsyncExitStack,
+    settings: ServeSettings,
+    parts: _Parts,
+    options: HostOptions,
+    bus: EventBus,
+    documents: Documents,
+    metrics: ServeMetrics,
+) -> TemporalExecutions:
+    """Executions whose runs are in Temporal, and a worker for the queue that they go to."""
+    # A service without Temporal does not wait for it.
+    from workflow_runner.hosts.temporal.backlog import Backlog
+    from workflow_runner.hosts.temporal.client import connect
+    from workflow_runner.hosts.temporal.executions import TemporalExecutions
+    from workflow_runner.hosts.temporal.worker import RunWorker
+
+    temporal = settings.temporal
+    assert temporal is not None  # noqa: S101 - else it is not called
+    client, queue = await connect(temporal), temporal.engine_task_queue
+    worker = RunWorker(client, queue, addresses=parts.addresses, options=options, publish=bus.publish)
+    await stack.enter_async_context(worker)
+    backlog = Backlog(client, queue)
+    metrics.backlog(lambda: backlog.known)
+    stack.push_async_callback(_ended, asyncio.create_task(backlog.run(), name="backlog"))
+    return TemporalExecutions(documents, client, temporal, bus, bounds=Bounds(live=settings.most_executions))
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _kept(settings: ServeSettings, parts: _Parts) -> str:
+    if settings.temporal is not None:
+        return f"their state is in Temporal at {settings.temporal.address}, queue {settings.temporal.engine_task_queue}"
+    return "their state is kept" if parts.store is not None else "they end with this process: there is no state folder"
 
 
 def _own_address(address: str, port: int) -> str:

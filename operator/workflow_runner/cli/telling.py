@@ -36,8 +36,9 @@ class Told(Protocol):
     id: str
     delivered: int
     status: str
-    document: DocumentInfo | None
 
+    @property
+    def document(self) -> DocumentInfo | None: ...
     @property
     def seconds(self) -> float: ...
     @property

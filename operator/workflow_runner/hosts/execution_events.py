@@ -7,11 +7,12 @@ oldest that later ones make superfluous go, and whoever reads finds a gap in the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from itertools import islice
 
 from msgspec.structs import replace
 
+from workflow_runner import telemetry
 from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import WorkflowRunnerError
 from workflow_runner.hosts.buffer import NOTHING_KEPT, Buffer, Kept
@@ -31,7 +32,9 @@ EVENT_BYTES = 700
 class ExecutionEvents:
     """See the module's text. Use it from one event loop."""
 
-    def __init__(self, execution_id: str, workflow_name: str, *, kept: Kept = NOTHING_KEPT) -> None:
+    def __init__(
+        self, execution_id: str, workflow_name: str, *, kept: Kept = NOTHING_KEPT, secrets: Mapping[str, Json] | None = None
+    ) -> None:
         self.id = execution_id
         self.workflow_name = workflow_name
         """The document's; empty while it is not known."""
@@ -40,6 +43,7 @@ class ExecutionEvents:
         """Up to here nothing is owed to anybody outside."""
         self.output_left_out = False
         """It completed with an output that is too large to be kept."""
+        self._secrets = secrets or {}
         self._buffer = Buffer(most=MOST_EVENTS, kept=kept)
         self._progress = 0
         self._started = self._ended = 0
@@ -138,6 +142,18 @@ class ExecutionEvents:
         """There is something new for those who wait."""
         for reader in self._readers:
             reader.set()
+
+    def _without_secrets(self, event: Event) -> Event:
+        """What a task said of its failure may quote what it was given. Secrets of runs pass (telemetry.conceal): said again
+        here they are known."""
+        if not self._secrets or not (event.message or event.error):
+            return event
+        telemetry.conceal_all(self._secrets, passing=True)
+        error = event.error
+        if error is not None:
+            texts = {name: getattr(error, name) for name in ("type", "title", "detail", "instance")}
+            error = replace(error, **{name: telemetry.redact(text) for name, text in texts.items() if text})
+        return replace(event, message=telemetry.redact(event.message), error=error)
 
     def _bounded(self, event: Event) -> Event:
         """An end, without an output that is too large to be kept."""

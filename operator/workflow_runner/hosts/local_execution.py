@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from workflow_runner import telemetry
 from workflow_runner.dsl.diagnostics import DocumentErrors
 from workflow_runner.dsl.model import Workflow
 from workflow_runner.errors import WorkflowRunnerError
@@ -84,14 +83,13 @@ class LocalExecution(ExecutionEvents):
         `delivered` says otherwise. `conclude` is awaited with the last event among what is kept, before anybody hears of it."""
         name = "" if workflow is None else workflow.document.name
         kept = ended.kept if ended is not None else Kept() if snapshot is None else snapshot.kept
-        super().__init__(accepted.request.execution_id, name, kept=kept)
+        super().__init__(accepted.request.execution_id, name, kept=kept, secrets=secrets)
         self.accepted = accepted
         self.writing = asyncio.Lock()
         """Held by whoever writes something of it down."""
         self._told = told
         self._owing = owing
         self._conclude = conclude
-        self._secrets = secrets or {}
         self.document = None if workflow is None else workflow.document
         """What the document says of itself; None where there is nothing to run any more."""
         self._concluding: asyncio.Task[None] | None = None
@@ -272,18 +270,6 @@ class LocalExecution(ExecutionEvents):
         self._add(event)
         self._told(self, self.last, event)
         self._wake()
-
-    def _without_secrets(self, event: Event) -> Event:
-        """What a task said of its failure may quote what it was given. Secrets of runs pass (telemetry.conceal): said again
-        here they are known."""
-        if not self._secrets or not (event.message or event.error):
-            return event
-        telemetry.conceal_all(self._secrets, passing=True)
-        error = event.error
-        if error is not None:
-            texts = {name: getattr(error, name) for name in ("type", "title", "detail", "instance")}
-            error = replace(error, **{name: telemetry.redact(text) for name, text in texts.items() if text})
-        return replace(event, message=telemetry.redact(event.message), error=error)
 
     def _abandon(self) -> None:
         """A run that does not wind up is cancelled all the same; what is left of it ends with this process."""

@@ -11,11 +11,9 @@ import asyncio
 import logging
 import time
 import uuid
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from workflow_runner import telemetry
@@ -36,13 +34,12 @@ from workflow_runner.hosts.executions import (
     UnknownExecution,
     WrongState,
 )
+from workflow_runner.hosts.kept_executions import Bounds, KeptExecutions
 from workflow_runner.hosts.local_execution import Ended, Environment, LocalExecution
 from workflow_runner.hosts.snapshots import Snapshot, Snapshots
 from workflow_runner.interpreter.events import ENDS, Event
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import ExecutionStatus, WorkflowProgressEvent
 
-MOST_ENDED_FACTOR = 2
-"""So many times the bound may be kept while somebody has not heard of their end."""
 BEGUN_AT_ONCE = 8
 """Of those that an earlier process left."""
 RETRY_SECONDS = 5.0
@@ -50,15 +47,6 @@ RETRY_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 Told = Callable[[LocalExecution, int, Event], None]
-
-
-class Bounds(Struct, frozen=True):
-    """How much there may be: executions that have not ended; those that have; and the bytes of the events and the outputs of
-    these together, beyond which the oldest lose all but how they ended."""
-
-    live: int = 2000
-    ended: int = 10_000
-    bytes: int = 128 * 1024 * 1024
 
 
 class LocalExecutions:
@@ -75,13 +63,9 @@ class LocalExecutions:
         self._documents = documents
         self._environment = environment
         self._store = store
-        self._bounds = bounds or Bounds()
-        self._executions: dict[str, LocalExecution] = {}
-        self._ended: dict[str, int] = {}
-        """In the order of their ends, with what each takes."""
-        self._whole: deque[str] = deque()
-        """Those of them that still have more than how they ended."""
-        self._ended_bytes = 0
+        self._executions: KeptExecutions[LocalExecution] = KeptExecutions(
+            bounds or Bounds(), owes=self._owed, forget=self._forget
+        )
         self._starting: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._writing: set[asyncio.Task[None]] = set()
@@ -116,14 +100,11 @@ class LocalExecutions:
     @property
     def live(self) -> int:
         """How many have not ended."""
-        return len(self._executions) - len(self._ended)
+        return self._executions.live
 
     def by_status(self) -> dict[str, int]:
         """How many there are of each status."""
-        counts: dict[str, int] = {}
-        for execution in self._executions.values():
-            counts[execution.status] = counts.get(execution.status, 0) + 1
-        return counts
+        return self._executions.by_status()
 
     async def go_on(self) -> int:
         """Know what an earlier process accepted, and begin to go on with it; how many executions had not ended."""
@@ -158,10 +139,9 @@ class LocalExecutions:
         if self._stopping:
             raise _stopping()
         self._check_intact(request.execution_id)
-        if self.live + len(self._starting) >= self._bounds.live:
-            raise TooMany(
-                f"{self.live} executions are running here, and there may be {self._bounds.live}", seconds=RETRY_SECONDS
-            )
+        most = self._executions.bounds.live
+        if self.live + len(self._starting) >= most:
+            raise TooMany(f"{self.live} executions are running here, and there may be {most}", seconds=RETRY_SECONDS)
         if self._store is None and (workflow := self._documents.known(request.document)) is not None:
             self._begin(self._accepting(request, digest, workflow), workflow, None)
             return Started(request.execution_id)
@@ -213,7 +193,7 @@ class LocalExecutions:
         deadline = time.monotonic() + seconds
         if starting := [task for _, task in self._starting.values()]:
             await asyncio.wait(starting, timeout=seconds)
-        live = [execution for execution in self._executions.values() if not execution.ended]
+        live = [execution for execution in self._executions if not execution.ended]
         if self._store is not None:
             for execution in live:
                 if execution.accepted.wanted == "Run":
@@ -291,7 +271,7 @@ class LocalExecutions:
             owing=self.owing,
             conclude=None if self._store is None else self._write_end,
         )
-        self._executions[execution.id] = execution
+        self._executions.add(execution)
         self.tracked(execution)
         self._tasks[execution.id] = asyncio.create_task(self._run(execution), name=f"execution {execution.id}")
 
@@ -304,37 +284,17 @@ class LocalExecutions:
     def _report(self, execution: LocalExecution, number: int, event: Event) -> None:
         self.told(execution, number, event)
         if event.type in ENDS:
-            self._note_end(execution)
+            self._executions.note_end(execution)
 
-    def _note_end(self, execution: LocalExecution) -> None:
-        self._ended[execution.id] = weight = execution.weight
-        self._ended_bytes += weight
-        self._whole.append(execution.id)
-        bounds = self._bounds
-        while self._ended_bytes > bounds.bytes and self._whole:
-            self._shrink(self._whole.popleft())
-        if len(self._ended) > bounds.ended:
-            # The oldest, but for those whose end somebody is still to hear.
-            ready = (each for each in self._ended if len(self._ended) > bounds.ended * MOST_ENDED_FACTOR or not self.owes(each))
-            if (oldest := next(ready, None)) is not None:
-                self._forget(oldest)
+    def _owed(self, execution_id: str) -> bool:
+        return self.owes(execution_id)
 
-    def _shrink(self, execution_id: str) -> None:
-        if execution_id not in self._ended:
-            return  # forgotten since
-        execution = self._executions[execution_id]
-        execution.shrink()
-        self._ended_bytes += execution.weight - self._ended[execution_id]
-        self._ended[execution_id] = execution.weight
-
-    def _forget(self, execution_id: str) -> None:
-        self._ended_bytes -= self._ended.pop(execution_id)
-        execution = self._executions.pop(execution_id)
-        self.forgotten(execution_id)
+    def _forget(self, execution: LocalExecution) -> None:
+        self.forgotten(execution.id)
         if self._store is not None and not self._closed:
-            self._removing[execution_id] = task = asyncio.create_task(self._remove(execution), name=f"forget {execution_id}")
+            self._removing[execution.id] = task = asyncio.create_task(self._remove(execution), name=f"forget {execution.id}")
             self._keep(task)
-            task.add_done_callback(lambda _: self._removing.pop(execution_id, None))
+            task.add_done_callback(lambda _: self._removing.pop(execution.id, None))
 
     async def _find(self, execution_id: str) -> LocalExecution:
         starting = self._starting.get(execution_id)
@@ -351,9 +311,9 @@ class LocalExecutions:
         ended = Ended(kept, stored.output_left_out)
         execution = LocalExecution(stored.accepted, None, self._environment, self._report, ended=ended, owing=self.owing)
         execution.delivered = stored.delivered
-        self._executions[execution.id] = execution
+        self._executions.add(execution)
         self.tracked(execution)
-        self._note_end(execution)
+        self._executions.note_end(execution)
 
     async def _begin_again(self, accepted: Accepted, places: asyncio.Semaphore) -> None:
         """One that had not ended."""

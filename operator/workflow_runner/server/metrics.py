@@ -207,6 +207,15 @@ class ServeMetrics(Shown):
             lambda: {(status,): number for status, number in read().items()},
         )
 
+    def backlog(self, read: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """`read` counts the tasks that wait in Temporal, by their queue and their kind."""
+        self.now.add(
+            "temporal_task_queue_backlog",
+            "Tasks that wait in a queue of Temporal, about, by their kind: workflow or activity.",
+            ("task_queue", "kind"),
+            lambda: {(queue, kind): float(count) for (queue, kind), count in read().items()},
+        )
+
     def documents(self, kept: Callable[[], int]) -> None:
         """`kept` counts documents."""
         self.now.add("documents_kept", "Documents that are kept ready for the next run.", (), lambda: {(): kept()})

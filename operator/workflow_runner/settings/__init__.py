@@ -128,6 +128,8 @@ class ServeSettings(Struct, frozen=True):
     log_level: str
     stigmer: StigmerSettings | None
     """Whom it tells of progress; None: nobody."""
+    temporal: TemporalSettings | None
+    """Where runs are, with WORKFLOW_RUNNER_ENGINE=temporal; None: in this process."""
     state_folder: Path | None
     """Where runs are kept, so that they go on in the next process."""
     api_keys: Path | None
@@ -304,6 +306,7 @@ def serve_settings(environment: Mapping[str, str]) -> ServeSettings:
         metrics_port=port(environment, "METRICS_PORT", 9464),
         log_level=level(environment),
         stigmer=stigmer_settings(environment),
+        temporal=_engine(environment),
         state_folder=path(environment, "WORKFLOW_RUNNER_STATE_FOLDER"),
         api_keys=path(environment, "WORKFLOW_RUNNER_API_KEYS"),
         tls=_tls_files(environment),
@@ -336,11 +339,8 @@ def pod_settings(environment: Mapping[str, str]) -> PodSettings:
     attempt = required(environment, "WORKFLOW_RUNNER_ATTEMPT", "the number of this launch")
     if not attempt.isdigit():
         raise InvalidInput(f"WORKFLOW_RUNNER_ATTEMPT is {attempt!r}, not a number", code="settings.invalid")
-    engine = environment.get("WORKFLOW_RUNNER_ENGINE", "") or "embedded"
-    if engine not in ("embedded", "temporal"):
-        raise InvalidInput(f"WORKFLOW_RUNNER_ENGINE is {engine!r}, not embedded or temporal", code="settings.invalid")
     return PodSettings(
-        temporal=required_temporal_settings(environment) if engine == "temporal" else None,
+        temporal=_engine(environment),
         execution_uid=required(environment, "WORKFLOW_RUNNER_EXECUTION_UID", "the execution's uid"),
         execution_id=required(environment, "WORKFLOW_RUNNER_EXECUTION_ID", "the run's id"),
         attempt=int(attempt),
@@ -369,6 +369,14 @@ def log_level(environment: Mapping[str, str] = os.environ) -> str:
 def address_settings(environment: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The allowed and the denied addresses of outgoing calls, as entries that are not checked yet."""
     return entries(environment, ALLOW_ADDRESSES), entries(environment, DENY_ADDRESSES)
+
+
+def _engine(environment: Mapping[str, str]) -> TemporalSettings | None:
+    """Where Temporal is, for the engine of that name; None for the embedded one."""
+    engine = environment.get("WORKFLOW_RUNNER_ENGINE", "") or "embedded"
+    if engine not in ("embedded", "temporal"):
+        raise InvalidInput(f"WORKFLOW_RUNNER_ENGINE is {engine!r}, not embedded or temporal", code="settings.invalid")
+    return required_temporal_settings(environment) if engine == "temporal" else None
 
 
 def _tls_files(environment: Mapping[str, str]) -> TlsFiles | None:

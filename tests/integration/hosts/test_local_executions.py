@@ -20,8 +20,9 @@ from workflow_runner.hosts.event_bus import EventBus
 from workflow_runner.hosts.execution_store import ExecutionStore
 from workflow_runner.hosts.executions import Caller, StartRequest, UnknownExecution
 from workflow_runner.hosts.jq_pool import JqPool
+from workflow_runner.hosts.kept_executions import Bounds
 from workflow_runner.hosts.local_execution import Environment, LocalExecution
-from workflow_runner.hosts.local_executions import Bounds, LocalExecutions
+from workflow_runner.hosts.local_executions import LocalExecutions
 from workflow_runner.interpreter.events import ENDS, Event
 
 NOBODY = Caller()

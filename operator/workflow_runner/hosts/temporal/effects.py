@@ -177,10 +177,13 @@ class TemporalEffects:
                 return await self._carried_out(request)
 
     async def _carried_out(self, request: Call) -> Json:
+        arguments = dict(request.arguments)
+        if request.protocol == "process" and self._start.environment:
+            arguments["environment"] = {**self._start.environment, **cast("dict[str, Json]", arguments["environment"])}
         message = CallRequest(
             execution_id=self._start.execution_id,
             protocol=request.protocol,
-            arguments=dict(request.arguments),
+            arguments=arguments,
             idempotency_key=request.idempotency_key,
             reference=request.reference,
             authentication=_plain(request.authentication),

@@ -61,6 +61,7 @@ class Start(Struct, rename="camel"):
 
     `secrets` are values by name, of a run whose payloads are encrypted. Where it is None no expression has any, and calls find
     theirs in the worker's process. `timeout_seconds` bounds the run besides its document, paused time excluded.
+    `environment` is what processes see besides.
     `heartbeat_seconds` is how long a worker may be silent. `activity_queue` is where `call: activity` goes.
     `largest_payload` is what one call, its answer, or the state of a run that is continued may have in bytes.
     """
@@ -72,6 +73,7 @@ class Start(Struct, rename="camel"):
     run_id: str = ""
     version: str = ""
     secrets: Object | None = None
+    environment: Object = field(default_factory=dict)
     timeout_seconds: float | None = None
     heartbeat_seconds: float = 10.0
     activity_queue: str = ""

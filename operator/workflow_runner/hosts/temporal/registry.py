@@ -26,11 +26,14 @@ MOST_AT_ONCE = 500
 class Follower:
     """Hears one run's events on an event loop, each once and in order, those above the number `after`.
 
-    Only its end may be heard more than once, and under another number: it is one when Temporal says so.
+    With `missed` no event is heard before those that come before it: where a worker of another process told them, `missed` is
+    called, and they are to be brought by `bring`. Only the end may be heard more than once, and under another number: it is
+    one when Temporal says so.
     """
 
-    def __init__(self, hear: Callable[[int, Event], None], *, after: int = 0) -> None:
+    def __init__(self, hear: Callable[[int, Event], None], *, after: int = 0, missed: Callable[[], None] | None = None) -> None:
         self._hear = hear
+        self._missed = missed
         self.last = after
         self.counts = TaskCounts()
         """As of the newest event."""
@@ -48,21 +51,34 @@ class Follower:
             self._woken = True
             self._loop.call_soon_threadsafe(self._take)
 
+    def bring(self, number: int, event: Event) -> None:
+        """On the event loop: an event that the run itself has been asked for. Those before it that it does not tell any more
+        are lost."""
+        if number > self.last:
+            self._heard(number, event)
+
     def _take(self) -> None:
         self._woken = False
         for _ in range(MOST_AT_ONCE):
             if not self._told:
                 return
             number, event, totals = self._told.popleft()
-            if number > self.last:
-                if event.type not in ENDS:
-                    # A run that was about to end may have to begin its last step again: something has happened meanwhile.
-                    self.last = number
-                self.counts = TaskCounts(*totals)
-                self._hear(number, event)
+            if number <= self.last:
+                continue
+            if self._missed is not None and number > self.last + 1:
+                self._missed()
+                continue
+            self.counts = TaskCounts(*totals)
+            self._heard(number, event)
         if not self._woken:
             self._woken = True
             self._loop.call_soon(self._take)  # others have their turn before the rest
+
+    def _heard(self, number: int, event: Event) -> None:
+        if event.type not in ENDS:
+            # A run that was about to end may have to begin its last step again: something has happened meanwhile.
+            self.last = number
+        self._hear(number, event)
 
 
 _followers: dict[str, Follower] = {}

@@ -8,6 +8,7 @@ workflow tells. It may go away at any moment: the run stays.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -51,6 +52,9 @@ TASK_SECONDS = timedelta(seconds=5)
 """A worker that dies while it computes the next step of a run holds the run up for so long. None takes a tenth of it."""
 END_SECONDS = 2.0
 """So long the end of a run may be known before its last event is."""
+LOOK_SECONDS, MOST_LOOK_SECONDS, PAUSED_LOOK_SECONDS = 1.0, 10.0, 60.0
+"""How often a run is asked for its events that no worker of this process tells of."""
+SOON_SECONDS = 0.2
 _MOST_PAUSE = 10.0
 _SOMETHING = ("", "")
 _ENDS = {
@@ -83,6 +87,8 @@ class TemporalRun:
     has ended). Where payloads are `encrypted` the secrets go along with the run; else they stay in this process, for the calls
     that it makes, and a document that puts them into its data is refused: except for those in `plain`, which are secrets by
     name only and go along in any case. Without a `workflow` this attaches to a run that is there, and starts none.
+    `environment` is what its processes see besides. With `asking` the run is asked again and again for what it tells, for
+    workers that are in other processes.
     `caught_up` is called when what was told before this process came is known. The other arguments are those of LocalRun.
     """
 
@@ -106,6 +112,8 @@ class TemporalRun:
         activity_queue: str = "",
         bus: EventBus | None = None,
         memo: Mapping[str, Json] | None = None,
+        asking: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._client = client
         self._workflow = workflow
@@ -124,15 +132,26 @@ class TemporalRun:
         self._activity_queue = activity_queue
         self._bus = bus
         self._memo = memo or {}
-        self._follower = registry.Follower(self._hear, after=after)
-        self._handle: WorkflowHandle[Any, Any] | None = None
+        self._asking = asking
+        self._environment = environment or {}
+        self._missed = asyncio.Event()
+        """Another process's worker has told something that is not known here."""
+        self._follower = registry.Follower(self._hear, after=after, missed=self._missed.set if asking else None)
+        self._begun: tuple[WorkflowHandle[Any, Any], bool] | None = None
+        """How it is reached, and whether it was there before."""
         self._news = asyncio.Event()
         """Somebody wants something of the run."""
+        self._handed_on = asyncio.Event()
+        """Temporal has all that was wanted of the run."""
         self._paused_wanted: bool | None = None
+        self._holds = 0
+        """How often somebody has wanted it to pause, or to go on."""
         self._reason = ""
         self._cancel: Steering | None = None
         self._left = asyncio.Event()
         self._told_end = asyncio.Event()
+        self._knows_all = False
+        """What was told before this process came is known."""
         self._end: tuple[int, Event] | None = None
         self._progress = 0
         self._listening: set[tuple[str, str]] = set()
@@ -171,15 +190,18 @@ class TemporalRun:
 
     def pause(self, reason: str = "") -> None:
         """Hold before the next task, or inside a running wait; a running call finishes first."""
-        if self._paused_wanted is not True:
-            self._paused_wanted, self._reason = True, reason
-            self._news.set()
+        self._hold(True, reason)
 
     def resume(self) -> None:
         """Go on after a pause."""
-        if self._paused_wanted is not False:
-            self._paused_wanted = False
-            self._news.set()
+        self._hold(False)
+
+    def _hold(self, paused: bool, reason: str = "") -> None:
+        # With `asking` others may have wanted something else meanwhile.
+        if self._asking or self._paused_wanted is not paused:
+            self._paused_wanted, self._reason = paused, reason
+            self._holds += 1
+            self._want()
 
     def cancel(self, reason: str = "", *, goes_on: bool = False, force: bool = False, grace_seconds: float = 30.0) -> None:
         """Stop the run, paused or not. With `goes_on` only this process leaves it: it stays as it is, for others."""
@@ -189,13 +211,49 @@ class TemporalRun:
         elif self._cancel is None or force:
             mode: Literal["Force", "Graceful"] = "Force" if force else "Graceful"
             self._cancel = Steering(reason, mode=mode, grace_seconds=grace_seconds, request_follows=True)
-            self._news.set()
+            self._want()
+
+    def _want(self) -> None:
+        self._handed_on.clear()
+        self.look()  # something is about to happen
+        self._news.set()
+
+    def look(self) -> None:
+        """Somebody wants to know how the run stands: with `asking` it is asked soon."""
+        self._missed.set()
+
+    async def handed_on(self) -> None:
+        """Until Temporal has what was last wanted of the run."""
+        await self._handed_on.wait()
+
+    async def begin(self) -> bool:
+        """Start the run before `run` does, trying once; whether it is this call that did. Raises what `run` raises, and
+        RPCError for whatever Temporal answers."""
+        await self._read()
+        self._check()
+        registry.follow(self._execution_id, self._follower)
+        try:
+            self._begun = await self._started()
+        except BaseException:
+            registry.forget(self._execution_id)
+            raise
+        return not self._begun[1]
+
+    def give_up(self) -> None:
+        """After `begin`, instead of `run`: it is another run."""
+        registry.forget(self._execution_id)
+
+    async def memo(self) -> Mapping[str, Any]:
+        """What was noted of the run when it was started. After `begin`; raises RPCError."""
+        assert self._begun is not None  # noqa: S101 - says so
+        return await (await self._begun[0].describe(rpc_timeout=RPC_SECONDS)).memo()
 
     async def run(self) -> Outcome:
         """Start the run, or attach to it, and tell how it ended. Raises InvalidDocument, which is told before; and
         InvalidInput for a document that needs encryption; and RPCError for what Temporal refuses for good. Call it once."""
-        await self._read()
-        self._check()
+        if self._begun is None:
+            await self._read()
+            self._check()
         work = asyncio.create_task(self._followed(), name=f"run {self._execution_id}")
         left = asyncio.create_task(self._left.wait())
         registry.follow(self._execution_id, self._follower)
@@ -251,25 +309,22 @@ class TemporalRun:
         return frozenset(name for name in used if name in self._plain or name not in self._secrets)
 
     async def _followed(self) -> Outcome:
-        handle, attached = await persistently(self._started, "the run cannot be started")
-        self._handle = handle
-        if attached:
-            # The question has a worker replay the run, which tells what it told before.
-            await self._catch_up(handle)
-        steering = asyncio.create_task(
-            _unflagging(partial(self._steered, handle, attached)), name=f"steer {self._execution_id}"
-        )
-        hearing = None
+        if self._begun is None:
+            self._begun = await persistently(self._started, "the run cannot be started")
+        handle, attached = self._begun
+        works = [partial(self._steered, handle, attached)]
         if self._bus is not None:
-            hearing = asyncio.create_task(_unflagging(partial(self._events_handed_on, handle, self._bus)))
+            works.append(partial(self._events_handed_on, handle, self._bus))
+        if attached or self._asking:
+            works.append(partial(self._asked, handle, attached))
+        tasks = [asyncio.create_task(unflagging(work), name=f"{work.func.__name__} {self._execution_id}") for work in works]
         try:
             outcome = await persistently(lambda: self._ended(handle), "the run cannot be followed", _LATER | _REFUSALS)
         finally:
-            for task in (steering, hearing):
-                if task is not None:
-                    task.cancel()
-            await asyncio.gather(*(task for task in (steering, hearing) if task is not None), return_exceptions=True)
-        number, event = await self._last_event(handle, outcome)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        number, event = await self._last_event(handle, outcome, attached=attached)
         self._tell(number, event)
         # Why it was cancelled the run says in its own words: Temporal's failure has none.
         return Cancelled(event.message) if isinstance(outcome, Cancelled) else outcome
@@ -311,6 +366,7 @@ class TemporalRun:
             version=__version__,
             secrets=dict(self._secrets) if self._encrypted else None if self._plain is None else dict(self._plain),
             largest_payload=self._largest_payload,
+            environment=dict(self._environment),
             timeout_seconds=None if self._timeout is None else self._timeout.total_seconds(),
             heartbeat_seconds=self._heartbeat_seconds,
             activity_queue=self._activity_queue,
@@ -324,14 +380,17 @@ class TemporalRun:
 
     async def _steered(self, handle: WorkflowHandle[Any, Any], attached: bool) -> None:
         """What is wanted of the run goes to Temporal, the newest wish only, until Temporal has it."""
-        paused = None if attached else False
+        paused, holds = None if attached or self._asking else False, 0
         cancelled: Steering | None = None
         while True:
             self._news.clear()
             if self._cancel is not cancelled:
                 cancelled = self._cancel
                 await persistently(lambda: self._send_cancel(handle), "a cancel cannot be handed on")
-            elif self._paused_wanted is not None and self._paused_wanted is not paused and cancelled is None:
+            elif holds != self._holds and cancelled is None:
+                holds = self._holds
+                if self._paused_wanted is paused and not self._asking:
+                    continue
                 paused = self._paused_wanted
                 signal = names.PAUSE if paused else names.RESUME
                 steering = to_json(Steering(self._reason if paused else ""))
@@ -340,6 +399,7 @@ class TemporalRun:
                     "a pause or resume cannot be handed on",
                 )
             else:
+                self._handed_on.set()
                 await self._news.wait()
 
     async def _send_cancel(self, handle: WorkflowHandle[Any, Any]) -> None:
@@ -388,34 +448,59 @@ class TemporalRun:
             if subscription is not None:
                 bus.unsubscribe(subscription)
 
-    async def look(self) -> None:
-        """Ask what the run has told, for a worker that is in another process; nothing happens where nobody can be asked."""
-        if self._handle is not None:
-            await self._catch_up(self._handle)
+    async def _asked(self, handle: WorkflowHandle[Any, Any], attached: bool) -> None:
+        """Ask what the run has told: what it told before this process came, and with `asking` from then on, too, the more
+        seldom the less happens."""
+        failures = 0
+        while attached and not await self._catch_up(handle):
+            # No worker can be asked yet: the run is followed from here on, and what it told before comes later.
+            failures += 1
+            await asyncio.sleep(min(_MOST_PAUSE, LOOK_SECONDS * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        self._knows_all = True
+        self.caught_up()
+        pause, known = LOOK_SECONDS, self.last_sequence
+        while self._asking:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause * random.uniform(0.8, 1.0)):  # noqa: S311 - jitter
+                    await self._missed.wait()
+            soon = self._missed.is_set()
+            if soon:
+                await asyncio.sleep(SOON_SECONDS)
+            self._missed.clear()
+            if soon or self.last_sequence == known:
+                await self._catch_up(handle)
+            most = PAUSED_LOOK_SECONDS if self.paused else MOST_LOOK_SECONDS
+            pause = LOOK_SECONDS if soon or self.last_sequence != known else min(pause * 1.5, most)
+            known = self.last_sequence
 
-    async def _catch_up(self, handle: WorkflowHandle[Any, Any]) -> None:
-        """Hear what was told before. A run that no worker can be asked about is followed from here on."""
-        try:
-            page = await handle.query(names.EVENTS, self._follower.last, rpc_timeout=QUERY_SECONDS)
-        except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
-            log.info("the events so far of a run on Temporal are not known", extra={"error": str(error)[:300]})
-            return
+    async def _catch_up(self, handle: WorkflowHandle[Any, Any]) -> bool:
+        """Hear what is not known of what was told. False where no worker can be asked."""
+        more = True
+        while more:
+            try:
+                # The question has a worker replay the run; one in this process tells what it told before by that alone.
+                page = await handle.query(names.EVENTS, self._follower.last, rpc_timeout=QUERY_SECONDS)
+            except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+                log.info("what a run on Temporal has told is not known yet", extra={"error": str(error)[:300]})
+                return False
+            await asyncio.sleep(0)  # what the worker told meanwhile comes first
+            before = self._follower.last
+            for written in page["events"]:
+                self._follower.bring(*event_from_json(written))
+            more = page["more"] and self._follower.last > before
         status = page["status"]
-        counts = TaskCounts(**status["counts"])
-        for written in page["events"]:
-            number, event = event_from_json(written)
-            self._follower.tell(number, event, counts)
-        await asyncio.sleep(0)
-        self._follower.counts, self._progress = counts, status["progress"]
+        self._follower.counts, self._progress = TaskCounts(**status["counts"]), status["progress"]
         self.paused = status["phase"] == "Paused"
         if status["listening"]:
             # What listens was told before this process came; until the run ends, that is.
             self._listening.add(_SOMETHING)
             self._heard.set()
-        self.caught_up()
+        return True
 
-    async def _last_event(self, handle: WorkflowHandle[Any, Any], outcome: Outcome) -> tuple[int, Event]:
+    async def _last_event(self, handle: WorkflowHandle[Any, Any], outcome: Outcome, *, attached: bool) -> tuple[int, Event]:
         """The end is told in any case: by the workflow, and where that was in another process, by what we know of it."""
+        if attached and not self._knows_all:
+            await self._catch_up(handle)
         try:
             async with asyncio.timeout(END_SECONDS):
                 await self._told_end.wait()
@@ -496,13 +581,14 @@ async def persistently(work: Callable[[], Awaitable[_T]], what: str, later: froz
         pause = min(pause * 2, _MOST_PAUSE)
 
 
-async def _unflagging(work: Callable[[], Awaitable[None]]) -> None:
-    """Begin again whatever went wrong: a run that nobody can steer any more would be worse."""
+async def unflagging(work: Callable[[], Awaitable[None]]) -> None:
+    """Begin again until it ends by itself, whatever goes wrong: a run that nobody can steer, or hears of, would be worse."""
     while True:
         try:
             await work()
+            return
         except Exception:
-            log.exception("what steers a run on Temporal failed; it begins again")
+            log.exception("what follows a run on Temporal failed; it begins again")
         await asyncio.sleep(random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
 

@@ -32,7 +32,7 @@ from workflow_runner.hosts.temporal import names
 from workflow_runner.hosts.temporal.failures import failure
 from workflow_runner.hosts.temporal.limits import LARGEST_PLAIN, LARGEST_STORED
 from workflow_runner.hosts.temporal.records import Prepared, Records, execution_of
-from workflow_runner.hosts.temporal.run import RPC_SECONDS, TemporalRun, persistently
+from workflow_runner.hosts.temporal.run import RPC_SECONDS, TemporalRun, persistently, unflagging
 from workflow_runner.interpreter.events import ENDS, Event, EventType
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
 from workflow_runner.reconcile.live import LiveRun
@@ -42,8 +42,6 @@ FILE = "WorkflowSpec"
 """What messages call a document that was made of one."""
 LAST_CALLBACKS_SECONDS = 10.0
 """So long the last events of a run may take to Stigmer before the execution's end is told all the same."""
-LOOK_SECONDS, MOST_LOOK_SECONDS, PAUSED_LOOK_SECONDS = 1.0, 10.0, 60.0
-"""How often a run is asked for its events that no worker of this process tells of; the less happens, the more seldom."""
 
 log = logging.getLogger(__name__)
 
@@ -227,6 +225,7 @@ class Runner:
             timeout=timedelta(seconds=settings.time_limit_seconds),
             heartbeat_seconds=settings.heartbeat_seconds,
             activity_queue=settings.runner_task_queue,
+            asking=True,
         )
 
     async def _described(self, execution_id: str) -> WorkflowExecutionDescription | None:
@@ -240,15 +239,14 @@ class Runner:
     async def _follow(self, followed: Followed, run: TemporalRun) -> None:
         """Until the run has ended, and Temporal has the answer."""
         self.tracked(followed)
-        helpers = [asyncio.create_task(self._beat(followed, run)), asyncio.create_task(_look(run))]
+        beating = asyncio.create_task(unflagging(lambda: self._beat(followed, run)), name=f"beat {followed.id}")
         try:
             await self._answer(followed, await self._ended(followed, run))
         except Exception:
             log.exception("an execution cannot be followed any more; another try attaches to it", extra={"id": followed.id})
         finally:
-            for helper in helpers:
-                helper.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
             del self._followed[followed.id], self._tasks[followed.id]
             self._places.release()
             self.forgotten(followed.id)
@@ -351,18 +349,6 @@ async def _beat_meanwhile(pause: float) -> None:
     while True:
         activity.heartbeat(*activity.info().heartbeat_details)
         await asyncio.sleep(pause)
-
-
-async def _look(run: TemporalRun) -> None:
-    """Ask for events that are not told in this process: the run's worker is in another one."""
-    pause, known = LOOK_SECONDS, run.last_sequence
-    while True:
-        await asyncio.sleep(pause * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
-        if run.last_sequence == known:
-            await run.look()
-        most = PAUSED_LOOK_SECONDS if run.paused else MOST_LOOK_SECONDS
-        pause = LOOK_SECONDS if run.last_sequence != known else min(pause * 1.5, most)
-        known = run.last_sequence
 
 
 async def _description(client: Client, id_: str, run_id: str | None = None) -> WorkflowExecutionDescription | None:
