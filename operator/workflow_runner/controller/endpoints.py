@@ -95,9 +95,14 @@ class Endpoints:
         return None if following is None else following.run.remote
 
     def follow(self, uid: str, namespace: str, order: FollowEndpoint) -> None:
-        """Follow an attempt from now on; one that is followed already goes on. The attempt before it is left."""
+        """Follow an attempt from now on, at the replica that has it; one that is followed already goes on. What was followed
+        before is left."""
         following = self._followed.get(uid)
-        if following is not None and following.attempt == order.attempt:
+        if (
+            following is not None
+            and following.attempt == order.attempt
+            and _replica(following.runner) == _replica(order.runner)
+        ):
             return
         self.leave(uid)
         run = EndpointRun(
@@ -288,6 +293,11 @@ class Endpoints:
     def _keep(self, task: asyncio.Task[Any]) -> None:
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+
+
+def _replica(runner: Json) -> str:
+    """The uid of the replica that a run is at; empty where it is at no pool's."""
+    return str((runner.get("replica") or {}).get("uid", ""))
 
 
 def _snapshot(runner: Runner) -> Json:

@@ -24,6 +24,7 @@ from workflow_runner.reconcile.observed import NoReplica, Replica, Runner
 
 Json = dict[str, Any]
 
+MOST_WHY = 500
 ENSURE_SECONDS = 60.0
 """How often the objects of a pool are applied again: somebody may have changed them."""
 
@@ -38,10 +39,11 @@ class Issued(Struct, frozen=True):
 
 
 class Stands(Struct, frozen=True):
-    """How many replicas a pool shall have, and has ready."""
+    """How many replicas a pool shall have, and has ready; where none is, what one said last that has ended."""
 
     wanted: int
     ready: int
+    why: str = ""
 
 
 class Pools:
@@ -70,7 +72,8 @@ class Pools:
             made = await self._cluster.apply(build_stateful_set(self._launch, pool))
             self._sets[runner.uid] = made["metadata"]["uid"]
             self._ensured[runner.uid] = (runner.generation, now)
-        return Stands(pool.replicas, len(self._ready(runner)))
+        ready = len(self._ready(runner))
+        return Stands(pool.replicas, ready, "" if ready else self._why(runner))
 
     async def _secret(self, pool: Pool) -> None:
         certificate = await asyncio.to_thread(self._issued.certificate, pool.server_name)
@@ -140,6 +143,16 @@ class Pools:
             server_name=pool.server_name,
         )
 
+    def _why(self, runner: Runner) -> str:
+        """What a replica that has ended said last; empty where none has."""
+        for pod in self._store.pool_pods(runner.namespace, runner.uid):
+            for status in (pod.get("status") or {}).get("containerStatuses") or []:
+                for state in (status.get("state") or {}, status.get("lastState") or {}):
+                    lines = str((state.get("terminated") or {}).get("message") or "").strip().splitlines()
+                    if lines:
+                        return lines[-1][:MOST_WHY]
+        return ""
+
     def _ready(self, runner: Runner) -> list[Replica]:
         owner = self._sets.get(runner.uid)
         if owner is None:
@@ -158,6 +171,7 @@ def pool_of(runner: Runner) -> Pool:
         replicas=1 if launch is None or launch.replicas is None else launch.replicas,
         concurrency=concurrency_of(runner),
         template=None if template is None else template.to_json(),
+        temporal=runner.spec.temporal,
     )
 
 

@@ -130,6 +130,7 @@ class RunnerReconciler:
             stigmer_problem=problem,
             health=health,
             replicas=None if replicas is None else (replicas.wanted, replicas.ready),
+            replica_ended="" if replicas is None else replicas.why,
             pool_problem=pool_problem,
         )
         return status, again

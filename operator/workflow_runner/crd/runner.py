@@ -286,11 +286,6 @@ class WorkflowRunnerSpec(Resource):
                 field_path=".temporal",
             ),
             Rule(
-                "!has(self.temporal) || !has(self.launch) || self.launch.mode != 'Pool'",
-                "type temporal has no pools yet: launch.mode is Job or Pod",
-                field_path=".launch",
-            ),
-            Rule(
                 "!has(self.temporal) || !has(self.snapshots)",
                 "snapshots are for type embedded: with type temporal the state of runs is in Temporal",
                 field_path=".snapshots",

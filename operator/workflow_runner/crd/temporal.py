@@ -1,7 +1,7 @@
 """What a WorkflowRunner of type temporal says of its Temporal: spec.temporal. Part of runner.py.
 
 Nothing of it is looked at by the operator, which never talks to Temporal: `launchers.temporal` hands it to pods. Secrets
-and ConfigMaps are those of the namespace where a pod runs.
+and ConfigMaps are those of the namespace where a pod runs: the execution's, or with launch.mode Pool the runner's.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 ask for. Pure; called by controller.pools, which applies them.
 
 All three belong to the WorkflowRunner and go with it. A replica is `workflow-runner serve`; it stops as its pod's grace period
-lets it: it takes nothing new, and what runs has that long to end.
+lets it: it takes nothing new, and what runs has that long to end. With type temporal it leaves its runs to the others at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 from msgspec import Struct
 
 from workflow_runner.crd import group, pods
+from workflow_runner.crd.temporal import Temporal
+from workflow_runner.launchers import temporal
 from workflow_runner.launchers.merge import merged
 from workflow_runner.launchers.pod_template import HANDED_MODE, USER
 from workflow_runner.launchers.resources import resources
@@ -38,11 +40,18 @@ class Pool(Struct, frozen=True):
     replicas: int
     concurrency: int
     template: Json | None = None
+    temporal: Temporal | None = None
+    """Where the state of its runs is; None: in the replicas."""
 
     @property
     def name(self) -> str:
         """Of its objects: the runner's name, cut, and a hash, so that another runner of that name has another pool."""
         return f"{self.runner[:38].rstrip('-.').replace('.', '-')}-{hashlib.sha256(self.uid.encode()).hexdigest()[:8]}"
+
+    @property
+    def task_queue(self) -> str:
+        """The queue in Temporal that its replicas share, and nobody else."""
+        return f"workflow_execution_pool/{self.uid}"
 
     @property
     def server_name(self) -> str:
@@ -123,8 +132,9 @@ def _template(settings: LaunchSettings, pool: Pool) -> Json:
             "containers": [_container(settings, pool, container, grace)],
             "volumes": [
                 *(volume for volume in spec.get("volumes") or [] if volume.get("name") not in pods.OWN_VOLUMES),
-                {"name": pods.HANDED, "secret": {"secretName": pool.name, "defaultMode": HANDED_MODE, "items": _ITEMS}},
+                {"name": pods.HANDED, "projected": {"defaultMode": HANDED_MODE, "sources": _sources(pool)}},
                 {"name": pods.TMP, "emptyDir": {"sizeLimit": "64Mi"}},
+                *(temporal.volumes(pool.temporal) if pool.temporal else []),
             ],
         },
     }
@@ -135,6 +145,11 @@ _ITEMS = [
     {"key": "tls.crt", "path": "tls.crt"},
     {"key": "tls.key", "path": "tls.key"},
 ]
+
+
+def _sources(pool: Pool) -> list[Json]:
+    own = {"secret": {"name": pool.name, "items": _ITEMS}}
+    return [own, *(temporal.files(pool.temporal) if pool.temporal else [])]
 
 
 def _container(settings: LaunchSettings, pool: Pool, asked: Json, grace: int) -> Json:
@@ -148,23 +163,23 @@ def _container(settings: LaunchSettings, pool: Pool, asked: Json, grace: int) ->
         for mount in asked.get("volumeMounts") or []
         if mount.get("name") not in pods.OWN_VOLUMES and not pods.is_own_folder(str(mount.get("mountPath")))
     ]
+    sources = [*(asked.get("envFrom") or []), *(temporal.variable_sources(pool.temporal) if pool.temporal else [])]
     return {
-        **({"envFrom": asked["envFrom"]} if asked.get("envFrom") else {}),
+        **({"envFrom": sources} if sources else {}),
         "name": pods.CONTAINER,
         "image": settings.image,
         "imagePullPolicy": settings.image_pull_policy,
         "args": ["serve"],
         "env": [
-            *(
-                entry
-                for entry in asked.get("env") or []
-                if not str(entry.get("name")).startswith(pods.OWN_VARIABLES) or entry.get("name") in pods.EVENT_VARIABLES
-            ),
+            *(entry for entry in asked.get("env") or [] if not _is_reserved(pool, str(entry.get("name")))),
             *({"name": name, "value": value} for name, value in _variables(settings, pool, grace).items()),
+            *_temporal_variables(pool),
         ],
         "ports": [{"name": "grpc", "containerPort": PORT, "protocol": "TCP"}],
         "readinessProbe": {"httpGet": {"path": "/health/ready", "port": HEALTH_PORT}, "periodSeconds": 2},
         "livenessProbe": {"httpGet": {"path": "/health/live", "port": HEALTH_PORT}, "periodSeconds": 20, "failureThreshold": 6},
+        # Why a replica has ended is what the runner's status says where none is ready.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": resources(defaults, asked.get("resources") or {}),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -175,12 +190,28 @@ def _container(settings: LaunchSettings, pool: Pool, asked: Json, grace: int) ->
             *mounts,
             {"name": pods.HANDED, "mountPath": own[0], "readOnly": True},
             {"name": pods.TMP, "mountPath": own[1]},
+            *(temporal.mounts(pool.temporal) if pool.temporal else []),
         ],
     }
 
 
+def _is_reserved(pool: Pool, name: str) -> bool:
+    """Whether a variable is not the template's to set."""
+    if pool.temporal is not None and name.startswith(pods.TEMPORAL_VARIABLES):
+        return True
+    return name.startswith(pods.OWN_VARIABLES) and name not in pods.EVENT_VARIABLES
+
+
+def _temporal_variables(pool: Pool) -> list[Json]:
+    if pool.temporal is None:
+        return []
+    queue = {"name": "TEMPORAL_WORKFLOW_EXECUTION_TASK_QUEUE", "value": pool.task_queue}
+    return [queue if entry["name"] == queue["name"] else entry for entry in temporal.variables(pool.temporal)]
+
+
 def _variables(settings: LaunchSettings, pool: Pool, grace: int) -> dict[str, str]:
     return {
+        "WORKFLOW_RUNNER_ENGINE": "embedded" if pool.temporal is None else "temporal",
         "GRPC_PORT": str(PORT),
         "HEALTH_PORT": str(HEALTH_PORT),
         "WORKFLOW_RUNNER_API_KEYS": f"{pods.HANDED_FOLDER}/{KEY_FOLDER}",

@@ -23,7 +23,7 @@ from workflow_runner.reconcile.actions import (
 )
 from workflow_runner.reconcile.bounds import fitted
 from workflow_runner.reconcile.decisions import HELD_AFTER, is_held, launched, phase_event, until_next_write
-from workflow_runner.reconcile.launching import brought_back, follow_endpoint, relaunch
+from workflow_runner.reconcile.launching import brought_back, follow_endpoint, relaunch, unplaced
 from workflow_runner.reconcile.live import Desired, End, LiveRun
 from workflow_runner.reconcile.observed import Observed
 from workflow_runner.reconcile.pod_trouble import refusal, trouble
@@ -39,6 +39,7 @@ from workflow_runner.reconcile.status import (
 )
 from workflow_runner.reconcile.temporal import (
     end_run,
+    left_open,
     may_be_open,
     refused_by_temporal,
     stalled_by_temporal,
@@ -69,7 +70,7 @@ def follow(o: Observed) -> Plan | None:
         if woken is not None:
             return woken
         halt = stop(o, desired.reason)
-        if any(isinstance(action, EndRun) for action in halt.actions):
+        if any(isinstance(action, EndRun) for action in halt.actions) or _needs_another_replica(o):
             return halt
         again = halt.again_after
     else:
@@ -85,7 +86,31 @@ def _found_end(o: Observed) -> End | Lost | None:
     if not o.at_endpoint:
         return run_end(o.mode, o.job, o.pod, o.now)
     end = remote_end(o.remote, o.now)
-    return replica_lost(o.now) if end is None and o.replica_lost else end
+    return replica_lost(o.now) if end is None and o.replica_lost and not o.keeps_state else end
+
+
+def _needs_another_replica(o: Observed) -> bool:
+    return o.mode == POOL and o.on_temporal and o.replica_lost
+
+
+def _moved(o: Observed, live: LiveRun) -> Plan | None:
+    """Where a run's state is in Temporal, and its replica is gone, another one goes on with it, as the same attempt."""
+    if not _needs_another_replica(o) or live.end is not None:
+        return None
+    phase = _phase(live)
+    waiting = unplaced(o, phase)
+    if waiting is not None:
+        return waiting
+    order = follow_endpoint(o)
+    if order is None:
+        return Plan()  # the document is being read again
+    status = followed(o, live, in_progress(o, phase)) | {"replica": order.runner["replica"]}
+    message = f"The run goes on at the replica {order.runner['replica']['name']}: the one that it was at is gone."
+    return Plan((WriteStatus(fitted(status)), order, *phase_event(o, "ReplicaReplaced", message)))
+
+
+def _phase(live: LiveRun) -> str:
+    return "Paused" if live.paused else "Running" if live.start is not None else "Pending"
 
 
 def _over(o: Observed, live: LiveRun) -> Plan | None:
@@ -112,7 +137,8 @@ def _over(o: Observed, live: LiveRun) -> Plan | None:
     left = _until_timeout(o, live)
     if left is not None and left <= 0:
         return Plan((*_removed(o, "it took too long"), end_run(o, timed_out(o.now, o.snapshot["timeout"]))))
-    return None
+    moved = _moved(o, live)
+    return None if moved is None else replace(moved, again_after=_soonest(moved.again_after, left))
 
 
 def _swept(o: Observed, again: Plan) -> tuple[Action, ...]:
@@ -151,7 +177,7 @@ def _until_timeout(o: Observed, live: LiveRun) -> float | None:
 
 def _show(o: Observed, live: LiveRun, desired: Desired, again: float | None) -> Plan:
     """Status as it is now, written as often as it may be."""
-    phase = "Paused" if live.paused else "Running" if live.start is not None else "Pending"
+    phase = _phase(live)
     why = stalled_by_temporal(o) or (_trouble(o) if phase == "Pending" or o.at_endpoint else None)
     again = _soonest(again, until_through(o))
     status = in_progress(o, phase) if why is None else in_progress(o, phase, reason=why[0], message=why[1])
@@ -240,6 +266,9 @@ def stop(o: Observed, reason: str) -> Plan:
     if isinstance(end, End):
         return Plan((end_run(o, end),))
     waited, most = o.now - requested_at(o), grace(o)
+    moved = None if end is not None or o.live is None or waited >= most else _moved(o, o.live)
+    if moved is not None:
+        return replace(moved, again_after=_soonest(moved.again_after, (most - waited).total_seconds()))
     if end is None and waited < most and not o.suspended and (_container_may_answer(o) or _another_may_come(o)):
         return Plan((*_attached(o), SetDesired(desired_of(o))), again_after=(most - waited).total_seconds())
     return Plan((*_removed(o, reason), end_run(o, End("Cancelled", o.now, reason))))
@@ -258,13 +287,11 @@ def grace(o: Observed) -> timedelta:
 def _removed(o: Observed, reason: str) -> tuple[Action, ...]:
     """The workload taken away from a run that is not asked any more: its container has a second."""
     if o.at_endpoint:
-        gone = o.replica_lost or (o.remote is not None and o.remote.forgotten)
-        there = "submitTime" in o.status and o.live is not None and not gone
-        return (
-            (ForceCancel({**o.snapshot, "replica": o.status.get("replica")}, o.live.execution_id, reason),)
-            if there and o.live is not None
-            else ()
-        )
+        if "submitTime" not in o.status or o.live is None or (o.remote is not None and o.remote.forgotten):
+            return ()
+        if o.replica_lost:
+            return (left_open(o),) if o.on_temporal else ()
+        return (ForceCancel({**o.snapshot, "replica": o.status.get("replica")}, o.live.execution_id, reason),)
     return () if o.workload is None else (DeleteWorkload(o.mode, o.workload["metadata"]["name"], at_once=True),)
 
 

@@ -59,9 +59,9 @@ def launch(o: Observed) -> Plan | None:
         return None
     if _outlives_its_job(o):
         return _until_it_is_gone(o)
-    unplaced = _unplaced(o, "Pending")
-    if unplaced is not None:
-        return unplaced
+    waiting = unplaced(o, "Pending")
+    if waiting is not None:
+        return waiting
     launches = o.status.get("launches") or 1
     name = workload_name(o.metadata["name"], o.uid, o.run_id, launches)
     if o.launch_error:
@@ -147,9 +147,9 @@ def relaunch(o: Observed, status: Json, *, lost: End | None = None) -> Plan:
         return _held_up(o, status, "NotAllowed", refusals)
     if o.checked.digest != o.status.get("specDigest"):
         return Plan((end_run(o, input_changed(o.now)),))
-    unplaced = _unplaced(o, status["phase"])
-    if unplaced is not None:
-        return unplaced
+    waiting = unplaced(o, status["phase"])
+    if waiting is not None:
+        return waiting
     launches = (o.status.get("launches") or 1) + 1
     if o.launch_error:
         reason, message = refusal(o.launch_error, o.mode)
@@ -179,7 +179,7 @@ def follow_endpoint(o: Observed) -> FollowEndpoint | None:
     return FollowEndpoint(_way(o, o.snapshot), live.execution_id, live.attempt, o.status.get("workflow", ""), run)
 
 
-def _unplaced(o: Observed, phase: str) -> Plan | None:
+def unplaced(o: Observed, phase: str) -> Plan | None:
     """A run of a pool that has no place there: ask for one, or wait. None where it has, or needs, none."""
     if o.mode != POOL or isinstance(o.replica, Replica):
         return None

@@ -39,11 +39,13 @@ def runner_status(
     stigmer_problem: str | None,
     health: Health | None = None,
     replicas: tuple[int, int] | None = None,
+    replica_ended: str = "",
     pool_problem: str | None = None,
 ) -> Json:
     """The status of a runner. `invalid` says why its spec cannot be read; `stigmer_problem` why callbacks would fail,
     None as well where it names no Stigmer. `health` is of its endpoint, None where nobody has looked yet or there is none.
-    `replicas` are those that its pool shall have, and has ready; `pool_problem` says why the pool cannot be made."""
+    `replicas` are those that its pool shall have, and has ready; `replica_ended` is what one said last that has ended;
+    `pool_problem` says why the pool cannot be made."""
     spec, generation = runner.get("spec") or {}, int(runner["metadata"].get("generation", 0))
     status: Json = dict(runner.get("status") or {})
     status |= {
@@ -65,7 +67,8 @@ def runner_status(
     elif pool_problem is not None:
         ready = ("False", "PoolNotMade", f"The pool cannot be made as the runner says: {pool_problem}")
     elif replicas is not None and not replicas[1]:
-        ready = ("False", "NoReplica", f"None of the {replicas[0]} replicas of the pool is ready.")
+        why = f" One has ended, and said: {replica_ended}" if replica_ended else ""
+        ready = ("False", "NoReplica", f"None of the {replicas[0]} replicas of the pool is ready.{why}")
     elif spec.get("endpoint") and health is None:
         ready = ("Unknown", "NotLookedAt", "The endpoint has not been looked at yet.")
     elif health is not None and not (health.reachable and health.serving):

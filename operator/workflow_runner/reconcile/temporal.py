@@ -12,8 +12,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from workflow_runner.crd import group
+from workflow_runner.crd.runner import POOL
 from workflow_runner.launchers.run import CONTAINER, NO_TEMPORAL
-from workflow_runner.reconcile.actions import EndRun
+from workflow_runner.reconcile.actions import EndRun, RecordEvent
 from workflow_runner.reconcile.live import End
 from workflow_runner.reconcile.observed import Observed
 from workflow_runner.reconcile.timestamps import from_text
@@ -106,8 +108,22 @@ def may_be_open(o: Observed) -> bool:
 
 
 def end_run(o: Observed, end: End) -> EndRun:
-    """The end that the operator has found; where it is not the run's own word, its workflow may be open."""
-    return EndRun(replace(end, left_open=not end.told and may_be_open(o)))
+    """The end that the operator has found; where it is not the run's own word, its workflow may be open. A pool's replicas are
+    told to end it there."""
+    return EndRun(replace(end, left_open=not end.told and o.mode != POOL and may_be_open(o)))
+
+
+def left_open(o: Observed, why: str = "no replica of the pool is there to end it.") -> RecordEvent:
+    """What people are told of a workflow that nobody ends in Temporal."""
+    run_id = str(o.status.get("runId") or "")
+    execution_id = str(o.status.get("executionId") or group.execution_id(o.uid, run_id))
+    workflow = o.status.get("temporalWorkflowId") or group.temporal_workflow_id(execution_id)
+    temporal = o.snapshot["temporal"]
+    message = (
+        f"The workflow {workflow} may be left open in Temporal ({temporal['address']}, namespace "
+        f"{temporal.get('namespace', 'default')}): {why} Terminate it there by hand."
+    )
+    return RecordEvent(key=f"leftopen.{run_id}".rstrip("."), type="Warning", reason="WorkflowLeftOpen", message=message)
 
 
 def _container(pod: Json | None, state: str) -> Json | None:

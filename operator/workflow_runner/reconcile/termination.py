@@ -16,11 +16,12 @@ from workflow_runner.crd.execution import TERMINAL_PHASES
 from workflow_runner.crd.temporal import Temporal
 from workflow_runner.launchers.run import LaunchedRun
 from workflow_runner.launchers.termination import build_termination, termination_name
-from workflow_runner.reconcile.actions import Action, CreateWorkload, RecordEvent, WriteStatus
+from workflow_runner.reconcile.actions import Action, CreateWorkload, WriteStatus
 from workflow_runner.reconcile.bounds import fitted
 from workflow_runner.reconcile.following import grace
 from workflow_runner.reconcile.observed import Observed
 from workflow_runner.reconcile.status import asks_for_another_run
+from workflow_runner.reconcile.temporal import left_open
 from workflow_runner.reconcile.timestamps import from_text, to_text
 
 Json = dict[str, Any]
@@ -52,7 +53,7 @@ def termination(o: Observed) -> Termination:
     if _is(o.termination_job, "Complete"):
         return Termination(settled)
     if _is(o.termination_job, "Failed") or _patience_is_over(o, since):
-        return Termination((_told(o), *settled))
+        return Termination((left_open(o, f"the Job {_job_name(o)} has not ended it."), *settled))
     if o.termination_job is None:
         return Termination((CreateWorkload(_job(o)),), waits=True)
     return Termination(waits=True)
@@ -77,16 +78,6 @@ def _patience_is_over(o: Observed, since: datetime) -> bool:
         over = o.now - max(since, asked) >= PATIENCE or o.now - asked >= grace(o) + PATIENCE
         return over or (o.termination_job is None and _NAMESPACE_GOES in (o.launch_error or ""))
     return asks_for_another_run(o.resource) and o.now - since >= PATIENCE
-
-
-def _told(o: Observed) -> RecordEvent:
-    workflow = o.status.get("temporalWorkflowId") or group.temporal_workflow_id(_execution_id(o))
-    temporal = o.snapshot["temporal"]
-    message = (
-        f"The workflow {workflow} may be left open in Temporal ({temporal['address']}, namespace "
-        f"{temporal.get('namespace', 'default')}): the Job {_job_name(o)} has not ended it. Terminate it there by hand."
-    )
-    return RecordEvent(key=f"leftopen.{_run_id(o)}".rstrip("."), type="Warning", reason="WorkflowLeftOpen", message=message)
 
 
 def _job(o: Observed) -> Json:

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.reconcile.conftest import LAUNCH
 
 from workflow_runner.crd import group
+from workflow_runner.crd.temporal import Temporal
 from workflow_runner.launchers.pool import Pool, build_secret, build_service, build_stateful_set
 
 Json = dict[str, Any]
@@ -77,3 +78,45 @@ def test_a_template_sets_variables_and_none_of_the_operators() -> None:
     assert values["WORKFLOW_RUNNER_API_KEYS"] == "/etc/workflow-runner/keys"
     assert found["resources"]["limits"]["memory"] == "1Gi"
     assert found["args"] == ["serve"]
+
+
+TEMPORAL = Temporal.model_validate(
+    {
+        "address": "temporal:7233",
+        "apiKeySecretRef": {"name": "cloud", "key": "key"},
+        "tls": {"caConfigMapRef": {"name": "authority", "key": "ca.crt"}},
+        "payloads": {
+            "encryptionKeysSecretRef": {"name": "keys"},
+            "store": "s3://bucket/prefix",
+            "storeSecretRef": {"name": "bucket"},
+        },
+    }
+)
+
+
+def test_replicas_on_temporal_share_a_queue_of_the_pool_s_own() -> None:
+    template = {"spec": {"containers": [{"name": "runner", "env": [{"name": "TEMPORAL_NAMESPACE", "value": "another"}]}]}}
+    pool = Pool("r", "ns", "runner-uid", 2, 10, template, TEMPORAL)
+    found = container(pool)
+    values = {entry["name"]: entry.get("value") for entry in found["env"]}
+    assert values["WORKFLOW_RUNNER_ENGINE"] == "temporal"
+    assert values["TEMPORAL_SERVICE_ADDRESS"] == "temporal:7233"
+    assert values["TEMPORAL_WORKFLOW_EXECUTION_TASK_QUEUE"] == "workflow_execution_pool/runner-uid"
+    assert [entry for entry in found["env"] if entry["name"] == "TEMPORAL_NAMESPACE"] == [
+        {"name": "TEMPORAL_NAMESPACE", "value": "default"}
+    ]
+    [key] = [entry for entry in found["env"] if entry["name"] == "TEMPORAL_API_KEY"]
+    assert key["valueFrom"]["secretKeyRef"] == {"name": "cloud", "key": "key"}
+    assert found["envFrom"] == [{"secretRef": {"name": "bucket"}}]
+    spec = build_stateful_set(LAUNCH, pool)["spec"]["template"]["spec"]
+    [handed] = [volume for volume in spec["volumes"] if volume["name"] == "handed"]
+    assert handed["projected"]["sources"][1] == {
+        "configMap": {"name": "authority", "items": [{"key": "ca.crt", "path": "temporal/ca.crt"}]}
+    }
+    assert {volume["name"] for volume in spec["volumes"]} == {mount["name"] for mount in found["volumeMounts"]}
+
+
+def test_replicas_of_the_embedded_engine_know_nothing_of_temporal() -> None:
+    found = container()
+    assert [entry["value"] for entry in found["env"] if entry["name"] == "WORKFLOW_RUNNER_ENGINE"] == ["embedded"]
+    assert not [entry for entry in found["env"] if entry["name"].startswith("TEMPORAL_")]

@@ -142,3 +142,78 @@ def test_the_runners_status_tells_of_its_replicas() -> None:
         ready += [item for item in status["conditions"] if item["type"] == "Ready"]
         assert status.get("readyReplicas") == (None if replicas is None else replicas[1])
     assert [item["reason"] for item in ready] == ["Ready", "NoReplica", "PoolNotMade"]
+
+
+# With type temporal the state is in Temporal, and the replicas only work on it.
+
+ON_TEMPORAL = {**SNAPSHOT, "type": "temporal", "temporal": {"address": "temporal:7233"}, "retries": 0}
+
+
+def on_temporal(observed: Builder, live: LiveRun, **changes: Any) -> Observed:
+    o = placed(observed, live, **changes)
+    o.resource["status"]["runner"] = dict(ON_TEMPORAL)
+    return o
+
+
+def test_a_lost_replica_s_run_goes_on_at_another_one_as_the_same_attempt(observed: Builder, begun: LiveRun) -> None:
+    assert kinds(plan(on_temporal(observed, begun, replica_lost=True))) == ["TakeReplica"]
+    decision = plan(on_temporal(observed, begun, replica_lost=True, replica=SECOND))
+    assert kinds(decision) == ["WriteStatus", "FollowEndpoint", "RecordEvent"]
+    status, order = found(decision, act.WriteStatus).status, found(decision, act.FollowEndpoint)
+    assert status["replica"]["uid"] == order.runner["replica"]["uid"] == "pod-2"
+    assert (status["phase"], status["attempt"], status["launches"]) == ("Running", 1, 1)
+    assert (order.attempt, order.run) == (1, None), "it is in Temporal, and only followed"
+
+
+def test_one_that_has_told_nothing_is_handed_over_again(observed: Builder, live: LiveRun) -> None:
+    order = found(plan(on_temporal(observed, live, replica_lost=True, replica=SECOND)), act.FollowEndpoint)
+    assert order.run is not None
+    assert order.attempt == 1
+
+
+def test_while_no_replica_is_there_it_waits_and_says_so(observed: Builder, begun: LiveRun) -> None:
+    decision = plan(on_temporal(observed, begun, replica_lost=True, replica=NoReplica(0)))
+    assert kinds(decision) == ["WriteStatus"]
+    status = found(decision, act.WriteStatus).status
+    assert status["phase"] == "Running"
+    assert "NoReplica" in {item["reason"] for item in status["conditions"]}
+    assert decision.again_after
+
+
+def test_cancelled_meanwhile_another_replica_ends_it(observed: Builder, begun: LiveRun) -> None:
+    spec = {"cancelled": True}
+    assert kinds(plan(on_temporal(observed, begun, spec=spec, replica_lost=True))) == ["TakeReplica"]
+    decision = plan(on_temporal(observed, begun, spec=spec, replica_lost=True, replica=SECOND))
+    assert "FollowEndpoint" in kinds(decision)
+
+
+def test_cancelled_where_no_replica_comes_it_is_told_what_is_left_open(observed: Builder, begun: LiveRun) -> None:
+    o = on_temporal(
+        observed, begun, spec={"cancelled": True, "cancellation": {"mode": "Force"}}, replica_lost=True, replica=NoReplica(0)
+    )
+    decision = plan(o)
+    assert kinds(decision) == ["RecordEvent", "EndRun"]
+    assert found(decision, act.RecordEvent).reason == "WorkflowLeftOpen"
+    assert not found(decision, act.EndRun).end.left_open, "no Job is made for it: its pods are the pool's"
+
+
+def test_a_time_out_is_kept_though_no_replica_is_there(observed: Builder, begun: LiveRun) -> None:
+    o = on_temporal(observed, begun, replica_lost=True, replica=NoReplica(0), now=NOW + timedelta(hours=2))
+    o.resource["status"]["runner"]["timeout"] = "1h"
+    assert found(plan(o), act.EndRun).end.phase == "Failed"
+
+
+def test_what_a_replica_said_when_it_ended_is_what_the_runner_says() -> None:
+    status = runner_status(
+        {"metadata": {"generation": 1}, "spec": {"launch": {"mode": "Pool"}}},
+        now=NOW,
+        active=0,
+        queued=0,
+        image="image",
+        invalid=None,
+        stigmer_problem=None,
+        replicas=(2, 0),
+        replica_ended="workflow-runner: temporal.unavailable: nobody listens there",
+    )
+    [ready] = [item for item in status["conditions"] if item["type"] == "Ready"]
+    assert (ready["reason"], "temporal.unavailable" in ready["message"]) == ("NoReplica", True)
