@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tests.e2e.harness import http_server, node
 from tests.e2e.harness.http_server import HttpServer
 from tests.e2e.harness.kube import Execution, Namespace
 from tests.e2e.harness.temporal import Temporal
+from tests.e2e.harness.waiting import wait_for
 
 Json = dict[str, Any]
 
@@ -59,6 +61,41 @@ def test_a_deleted_job_is_made_again(temporal: Temporal, namespace: Namespace, s
     namespace.kubectl("delete", "job", first["jobName"], "--wait=false")
     status = _goes_on(execution, server, first["podName"])
     assert (status["launches"], status["failures"]) == (2, 1)
+
+
+def test_a_drained_node_costs_no_retry(execution: Execution, server: HttpServer) -> None:
+    pod = execution.running_pod()
+    name, node_name = pod["metadata"]["name"], pod["spec"]["nodeName"]
+    try:
+        execution.namespace.kubectl("cordon", node_name)
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+        path = f"/api/v1/namespaces/{execution.namespace.name}/pods/{name}/eviction"
+        execution.namespace.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+        wait_for(
+            lambda: [item["status"]["phase"] for item in execution.pods() if item["metadata"]["name"] != name],
+            lambda phases: phases == ["Pending"],
+            what="another pod waits for a node",
+        )
+    finally:
+        execution.namespace.kubectl("uncordon", node_name)
+    assert "failures" not in _goes_on(execution, server, name)
+
+
+def test_the_server_killed_goes_on_from_its_database(
+    cluster: Cluster, temporal: Temporal, execution: Execution, server: HttpServer
+) -> None:
+    [pod] = temporal.namespace.list("pods")
+    node.signal_pod(cluster, pod, "KILL")
+    wait_for(
+        lambda: temporal.namespace.list("pods")[0]["status"]["containerStatuses"][0],
+        lambda status: status["restartCount"] >= 1 and status["ready"],
+        what="Temporal is back",
+    )
+    server.release()
+    status = execution.wait_phase("Completed", seconds=120)
+    assert (status["output"]["total"], status["taskCounts"]["completed"]) == (sum(PASSES), TASKS)
+    assert status["attempt"] == 1
+    assert set(server.asked) == {f"/{number}" for number in PASSES}
 
 
 def _goes_on(execution: Execution, server: HttpServer, first: str) -> Json:
