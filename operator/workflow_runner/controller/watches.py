@@ -28,7 +28,8 @@ from workflow_runner.errors import Internal
 STOP_SECONDS = 3.0
 STEADY_SECONDS = 30.0
 """kopf that lived this long did well: what ends it then is no further failure of those before."""
-MOST_FAILURES = 5
+PATIENCE_SECONDS = 300.0
+"""kopf that has not done well for so long, however often it began again, is given up."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 
 log = structlog.get_logger(__name__)
@@ -71,14 +72,17 @@ class Watches:
         # It warns at every start that it takes no signals in a thread, which is why it is in one.
         logging.getLogger("kopf._core.reactor.running").setLevel(level if level < logging.DEBUG else logging.ERROR)
         loop, failures = asyncio.get_running_loop(), 0
+        well = loop.time()
         while True:
             begun = loop.time()
             try:
                 await self._live()
             except WatchesEnded as error:
-                failures = 1 if loop.time() - begun > STEADY_SECONDS else failures + 1
-                if failures > MOST_FAILURES:
+                if loop.time() - begun > STEADY_SECONDS:
+                    failures, well = 0, loop.time()
+                elif loop.time() - well > PATIENCE_SECONDS:
                     raise
+                failures += 1
                 log.warning("the watches broke off; they begin again", error=error.message, failures=failures)
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

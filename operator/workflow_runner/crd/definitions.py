@@ -58,6 +58,12 @@ def _runner() -> Json:
             _column("Age", ".metadata.creationTimestamp", "date"),
         ],
         rules=[],
+        # How many replicas a pool has: kubectl scale, HorizontalPodAutoscaler, KEDA.
+        scale={
+            "specReplicasPath": ".spec.launch.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        },
     )
 
 
@@ -101,6 +107,7 @@ def _definition(
     status: type[BaseModel],
     columns: list[Json],
     rules: list[Rule],
+    scale: Json | None = None,
 ) -> Json:
     properties: Json = {
         "apiVersion": {"type": "string", "description": f"{group.API_VERSION}."},
@@ -118,7 +125,7 @@ def _definition(
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": _plain(schema)},
-        "subresources": {"status": {}},
+        "subresources": {"status": {}, **({"scale": scale} if scale else {})},
         "additionalPrinterColumns": columns,
     }
     return {

@@ -286,6 +286,11 @@ class WorkflowRunnerSpec(Resource):
                 field_path=".temporal",
             ),
             Rule(
+                "!has(self.temporal) || !has(self.temporal.taskQueue) || (has(self.launch) && self.launch.mode == 'Pool')",
+                "temporal.taskQueue is the queue of a pool: launch.mode is not Pool",
+                field_path=".temporal",
+            ),
+            Rule(
                 "!has(self.temporal) || !has(self.snapshots)",
                 "snapshots are for type embedded: with type temporal the state of runs is in Temporal",
                 field_path=".snapshots",
@@ -396,6 +401,7 @@ class WorkflowRunnerStatus(Resource):
     image: str | None = Field(default=None, description="The image that runs get; none at an endpoint.")
     replicas: int | None = Field(default=None, description="How many pods a pool shall have.")
     ready_replicas: int | None = Field(default=None, description="How many of them can take executions.")
+    selector: str | None = Field(default=None, description="The labels of a pool's pods, as the scale subresource gives them.")
     latency_milliseconds: float | None = Field(
         default=None,
         description="How long the endpoint took to answer a question after its health.",

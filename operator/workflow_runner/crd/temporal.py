@@ -146,6 +146,17 @@ class Temporal(Resource):
         ),
     )
 
+    task_queue: str | None = Field(
+        default=None,
+        description=(
+            "The task queue that the replicas of a pool share; left out, one with the runner's uid. Runs with a Job or pod of "
+            "their own have a queue of their own."
+        ),
+        min_length=1,
+        max_length=200,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$",
+    )
+
     @property
     def uses_tls(self) -> bool:
         """Whether connections to it have TLS."""

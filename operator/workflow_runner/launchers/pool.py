@@ -50,8 +50,9 @@ class Pool(Struct, frozen=True):
 
     @property
     def task_queue(self) -> str:
-        """The queue in Temporal that its replicas share, and nobody else."""
-        return f"workflow_execution_pool/{self.uid}"
+        """The queue in Temporal that its replicas share."""
+        named = None if self.temporal is None else self.temporal.task_queue
+        return named or f"workflow_execution_pool/{self.uid}"
 
     @property
     def server_name(self) -> str:

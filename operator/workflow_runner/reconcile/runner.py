@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from workflow_runner.crd import group
 from workflow_runner.crd.runner import ENDPOINT
 from workflow_runner.reconcile.status import with_conditions
 
@@ -58,10 +59,11 @@ def runner_status(
     if spec.get("endpoint"):
         del status["image"]
     status |= _found(health)
-    for key, number in zip(("replicas", "readyReplicas"), replicas or (None, None), strict=True):
+    for key in ("replicas", "readyReplicas", "selector"):
         status.pop(key, None)
-        if number is not None:
-            status[key] = number
+    if replicas is not None:
+        status |= {"replicas": replicas[0], "readyReplicas": replicas[1]}
+        status["selector"] = f"{group.LABEL_POOL}={runner['metadata']['uid']}"
     if invalid is not None:
         ready = ("False", "InvalidSpec", invalid)
     elif pool_problem is not None:

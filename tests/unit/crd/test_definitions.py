@@ -115,7 +115,7 @@ def test_every_rule_has_a_message_for_people() -> None:
 @pytest.mark.parametrize(("kind", "short"), [("WorkflowExecution", "wfe"), ("WorkflowRunner", "wfr")])
 def test_status_is_a_subresource_with_short_names_and_categories(kind: str, short: str) -> None:
     definition = DEFINITIONS[kind]
-    assert definition["spec"]["versions"][0]["subresources"] == {"status": {}}
+    assert definition["spec"]["versions"][0]["subresources"]["status"] == {}
     assert definition["spec"]["names"]["shortNames"] == [short]
     assert "workflows" in definition["spec"]["names"]["categories"]
 

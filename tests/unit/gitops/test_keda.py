@@ -1,4 +1,4 @@
-"""The example for KEDA, held to what KEDA itself knows.
+"""The examples for KEDA, held to what KEDA itself knows.
 
 keda/keda-2.21.0.json holds, without their descriptions, the schemas of KEDA's definitions (config/crd/bases) and the
 parameters of its scaler for Temporal (schema/generated) as they are in the Go module that the file names. An API server
@@ -16,15 +16,25 @@ import jsonschema_rs
 import pytest
 import yaml
 
+from workflow_runner.crd.definitions import _runner
+from workflow_runner.crd.runner import WorkflowRunnerSpec
 from workflow_runner.settings.temporal import RUNNER_TASK_QUEUE, STIGMER_TASK_QUEUE, temporal_settings
 
 Json = dict[str, Any]
 
 ROOT = Path(__file__).parents[3]
 KEDA: Json = json.loads((Path(__file__).parent / "keda" / "keda-2.21.0.json").read_text())
-RESOURCES: list[Json] = list(yaml.safe_load_all((ROOT / "examples" / "temporal" / "worker-with-keda.yaml").read_text()))
-BY_KIND = {resource["kind"]: resource for resource in RESOURCES}
+
+
+def example(name: str) -> dict[str, Json]:
+    """The resources of an example, by their kinds."""
+    text = (ROOT / "examples" / "temporal" / name).read_text()
+    return {resource["kind"]: resource for resource in yaml.safe_load_all(text)}
+
+
+BY_KIND, POOL = example("worker-with-keda.yaml"), example("pool-with-keda.yaml")
 TRIGGERS: list[Json] = BY_KIND["ScaledObject"]["spec"]["triggers"]
+POOL_TRIGGERS: list[Json] = POOL["ScaledObject"]["spec"]["triggers"]
 
 
 def strict(schema: Any) -> Any:
@@ -46,8 +56,9 @@ def complaints(kind: str, spec: Json) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["ScaledObject", "TriggerAuthentication"])
-def test_keda_takes_it(kind: str) -> None:
-    resource = BY_KIND[kind]
+@pytest.mark.parametrize("resources", [BY_KIND, POOL], ids=["workers", "pool"])
+def test_keda_takes_it(kind: str, resources: dict[str, Json]) -> None:
+    resource = resources[kind]
     assert resource["apiVersion"] == KEDA[kind]["apiVersion"]
     assert complaints(kind, resource["spec"]) == []
 
@@ -58,7 +69,7 @@ def test_the_check_sees_a_mistake() -> None:
     assert complaints("ScaledObject", {**spec, "triggers": [{"type": "temporal"}]})
 
 
-@pytest.mark.parametrize("trigger", TRIGGERS, ids=lambda trigger: trigger["name"])
+@pytest.mark.parametrize("trigger", [*TRIGGERS, *POOL_TRIGGERS], ids=lambda trigger: trigger["name"])
 def test_its_scaler_knows_every_parameter_and_misses_none(trigger: Json) -> None:
     known = KEDA["temporal"]
     given = dict.fromkeys(trigger["metadata"], "metadata")
@@ -68,6 +79,22 @@ def test_its_scaler_knows_every_parameter_and_misses_none(trigger: Json) -> None
     assert {name for name, parameter in known.items() if not parameter.get("optional")} <= set(given)
     assert trigger["authenticationRef"] == {"name": BY_KIND["TriggerAuthentication"]["metadata"]["name"]}
     assert set(trigger["metadata"]["queueTypes"].split(",")) <= {"workflow", "activity", "nexus"}
+
+
+def test_the_pool_s_is_about_the_runner() -> None:
+    runner, scaled = POOL["WorkflowRunner"], POOL["ScaledObject"]["spec"]
+    target = {"apiVersion": runner["apiVersion"], "kind": runner["kind"], "name": runner["metadata"]["name"]}
+    assert scaled["scaleTargetRef"] == target
+    [version] = _runner()["spec"]["versions"]
+    assert version["subresources"]["scale"]["specReplicasPath"] == ".spec.launch.replicas"
+    spec = WorkflowRunnerSpec.model_validate(runner["spec"])
+    assert spec.launch is not None
+    assert (spec.mode, spec.launch.replicas) == ("Pool", None)
+    assert spec.temporal is not None
+    [trigger] = POOL_TRIGGERS
+    metadata = trigger["metadata"]
+    assert (metadata["endpoint"], metadata["namespace"]) == (spec.temporal.address, spec.temporal.namespace)
+    assert metadata["taskQueue"] == spec.temporal.task_queue
 
 
 def test_it_looks_where_the_workers_are() -> None:

@@ -116,6 +116,13 @@ def test_replicas_on_temporal_share_a_queue_of_the_pool_s_own() -> None:
     assert {volume["name"] for volume in spec["volumes"]} == {mount["name"] for mount in found["volumeMounts"]}
 
 
+def test_the_queue_may_be_a_named_one() -> None:
+    named = TEMPORAL.model_copy(update={"task_queue": "pool-of-ours"})
+    found = container(Pool("r", "ns", "runner-uid", 1, 1, None, named))
+    [queue] = [entry["value"] for entry in found["env"] if entry["name"] == "TEMPORAL_WORKFLOW_EXECUTION_TASK_QUEUE"]
+    assert queue == "pool-of-ours"
+
+
 def test_replicas_of_the_embedded_engine_know_nothing_of_temporal() -> None:
     found = container()
     assert [entry["value"] for entry in found["env"] if entry["name"] == "WORKFLOW_RUNNER_ENGINE"] == ["embedded"]

@@ -134,13 +134,14 @@ def test_nobody_is_told_by_force_on_a_replica_that_is_gone(observed: Builder, be
 
 
 def test_the_runners_status_tells_of_its_replicas() -> None:
-    base: Json = {"metadata": {"generation": 1}, "spec": {"launch": {"mode": "Pool"}}}
+    base: Json = {"metadata": {"generation": 1, "uid": "runner-uid"}, "spec": {"launch": {"mode": "Pool"}}}
     fixed: Any = {"now": NOW, "active": 0, "queued": 0, "image": "i", "invalid": None, "stigmer_problem": None}
     ready: list[Json] = []
     for replicas, problem in (((2, 1), None), ((2, 0), None), (None, "forbidden")):
         status = runner_status(base, **fixed, replicas=replicas, pool_problem=problem)
         ready += [item for item in status["conditions"] if item["type"] == "Ready"]
         assert status.get("readyReplicas") == (None if replicas is None else replicas[1])
+        assert status.get("selector") == (None if replicas is None else f"{group.LABEL_POOL}=runner-uid")
     assert [item["reason"] for item in ready] == ["Ready", "NoReplica", "PoolNotMade"]
 
 
@@ -205,7 +206,7 @@ def test_a_time_out_is_kept_though_no_replica_is_there(observed: Builder, begun:
 
 def test_what_a_replica_said_when_it_ended_is_what_the_runner_says() -> None:
     status = runner_status(
-        {"metadata": {"generation": 1}, "spec": {"launch": {"mode": "Pool"}}},
+        {"metadata": {"generation": 1, "uid": "runner-uid"}, "spec": {"launch": {"mode": "Pool"}}},
         now=NOW,
         active=0,
         queued=0,
