@@ -20,6 +20,7 @@ from workflow_runner.errors import InvalidInput
 from workflow_runner.server.calls import CallInterceptor
 from workflow_runner.server.listening import port_taken
 from workflow_runner.server.reflection import add_reflection
+from workflow_runner.server.tls import changing_credentials
 from workflow_runner.settings import TlsFiles
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -47,20 +48,22 @@ Add = Callable[[Any], None]
 
 def file_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     """Read now, and again whenever a file has changed. Raises InvalidInput where they cannot be used now."""
-    current, version = _configuration(files), _version(files)
+    first, version = _configuration(files), _version(files)
 
-    def fetch() -> grpc.ServerCertificateConfiguration:
-        nonlocal current, version
+    def newer() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal version
         try:
             newest = _version(files)
-            if newest != version:
-                current, version = _configuration(files), newest
-                log.info("the server's certificate was read again")
+            if newest == version:
+                return None
+            found, version = _configuration(files), newest
         except (InvalidInput, OSError) as error:
             log.error("the server's certificate cannot be read again; the one before stays", error=str(error))
-        return current
+            return None
+        log.info("the server's certificate was read again")
+        return found
 
-    return grpc.dynamic_ssl_server_credentials(current, fetch, require_client_authentication=files.client_ca is not None)
+    return changing_credentials(first, newer, require_client_authentication=files.client_ca is not None)
 
 
 def _paths(files: TlsFiles) -> list[Path]:

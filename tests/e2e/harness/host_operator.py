@@ -77,11 +77,16 @@ def running(cluster: Cluster, operator: Operator, kubeconfig: Path, folder: Path
     try:
         with log.open("wb") as file:
             process = subprocess.Popen([sys.executable, "-c", _PROGRAM, "operator"], env=environment, stderr=file)
+        ended: int | None = None
         try:
             yield HostOperator(process, health, log)
         finally:
+            ended = process.poll()
             process.terminate()
             process.wait(20)
+            if ended is not None:
+                print(f"the operator ended by itself, with {ended}; its log ends:\n{log.read_text()[-4000:]}")
+        assert ended is None, "the operator ended by itself"
     finally:
         operator.start()
 

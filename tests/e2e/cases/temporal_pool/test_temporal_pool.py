@@ -78,6 +78,7 @@ def test_all_replicas_gone_and_the_operator_killed(held: Execution, server: Http
     held.patch(paused=True)
     operator.kill()
     held.namespace.patch("wfr", "default", {"launch": {"replicas": 1}})
+    held.wait(lambda status: (status.get("control") or {}).get("result") == "Accepted", "the new replica has heard of it", 120)
     server.release()
     held.wait_phase("Paused", seconds=120)
     held.patch(paused=False)
