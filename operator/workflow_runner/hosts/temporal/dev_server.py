@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from workflow_runner.errors import InvalidInput, Unavailable, WorkflowRunnerError
 from workflow_runner.hosts.temporal.client import connect
+from workflow_runner.hosts.temporal.search_attributes import KEYS
 from workflow_runner.settings.temporal import PayloadSettings, TemporalSettings
 
 START_SECONDS = 60.0
@@ -131,6 +132,7 @@ async def dev_server(options: DevServerOptions, stop: asyncio.Event) -> AsyncIte
         *("--namespace", options.namespace),
         *(() if options.database is None else ("--db-filename", str(options.database))),
         *(argument for value in _DYNAMIC for argument in ("--dynamic-config-value", value)),
+        *(argument for key in KEYS for argument in ("--search-attribute", f"{key.name}=Keyword")),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

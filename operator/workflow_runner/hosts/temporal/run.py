@@ -40,6 +40,7 @@ from workflow_runner.hosts.snapshots import event_from_json
 from workflow_runner.hosts.temporal import names, registry
 from workflow_runner.hosts.temporal.limits import LARGEST_PLAIN, needing_encryption, size_of, too_large
 from workflow_runner.hosts.temporal.messages import Start, Steering, to_json
+from workflow_runner.hosts.temporal.search_attributes import search_attributes
 from workflow_runner.interpreter.events import ENDS, Event, EventType, TaskCounts
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted, Outcome
 from workflow_runner.interpreter.subscriptions import Subscription
@@ -344,6 +345,7 @@ class TemporalRun:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 memo=dict(self._memo) | {"executionId": self._execution_id, "workflow": self._named()},
+                search_attributes=await search_attributes(self._client, self._execution_id, self._named()),
                 static_summary=self._named()[:200],
                 rpc_timeout=RPC_SECONDS,
             )

@@ -63,6 +63,7 @@ def test_a_deleted_job_is_made_again(temporal: Temporal, namespace: Namespace, s
     assert (status["launches"], status["failures"]) == (2, 1)
 
 
+@pytest.mark.parametrize("execution", ["Job"], indirect=True)
 def test_a_drained_node_costs_no_retry(execution: Execution, server: HttpServer) -> None:
     pod = execution.running_pod()
     name, node_name = pod["metadata"]["name"], pod["spec"]["nodeName"]
@@ -81,6 +82,7 @@ def test_a_drained_node_costs_no_retry(execution: Execution, server: HttpServer)
     assert "failures" not in _goes_on(execution, server, name)
 
 
+@pytest.mark.parametrize("execution", ["Job"], indirect=True)
 def test_the_server_killed_goes_on_from_its_database(
     cluster: Cluster, temporal: Temporal, execution: Execution, server: HttpServer
 ) -> None:
