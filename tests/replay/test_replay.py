@@ -66,6 +66,7 @@ def _comparable(event: Object) -> Any:
 def test_a_recorded_run_replays(name: str, seed: str) -> None:
     recording, replayed = read(name), _replayed(seed).get(name, [])
     assert [each["failure"] for each in replayed] == [None] * len(recording.histories)
+    assert [each["differing"] for each in replayed] == [None] * len(recording.histories)
     told = [_comparable(event) for each in replayed for event in each["events"]]
     assert told == [_comparable(event) for event in recording.events]
     assert [event["number"] for event in told] == list(range(1, len(told) + 1))
