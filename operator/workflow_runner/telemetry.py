@@ -19,7 +19,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -82,9 +82,7 @@ def conceal(secret: str, *, passing: bool = False) -> None:
     value = secret.strip()
     if len(value) < SHORTEST_SECRET or value in _concealed:
         return
-    encoded = base64.b64encode(value.encode(errors="surrogatepass")).decode()
-    in_uri = {quote(value, safe=safe, errors="surrogatepass") for safe in ("", "/", "!$&'()*+,;=:@/?")}
-    _concealed[value] = tuple({value, repr(value)[1:-1], jsonlib.dumps(value)[1:-1], encoded.rstrip("="), *in_uri})
+    _concealed[value] = _spelt(value)
     if passing:
         _passing[value] = None
     while len(_concealed) > MOST_SECRETS:
@@ -97,17 +95,43 @@ def conceal(secret: str, *, passing: bool = False) -> None:
 
 def conceal_all(value: Any, *, passing: bool = False) -> None:
     """Conceal every text and every number in a JSON value."""
+    for text in _texts(value):
+        conceal(text, passing=passing)
+
+
+def _texts(value: Any) -> Iterator[str]:
     match value:
         case dict():
             for item in value.values():
-                conceal_all(item, passing=passing)
+                yield from _texts(item)
         case list():
             for item in value:
-                conceal_all(item, passing=passing)
+                yield from _texts(item)
         case str():
-            conceal(value, passing=passing)
+            yield value
         case int() | float() if not isinstance(value, bool):
-            conceal(jsonlib.dumps(value), passing=passing)
+            yield jsonlib.dumps(value)
+
+
+def _spelt(value: str) -> tuple[str, ...]:
+    """A secret as it may stand in a text."""
+    encoded = base64.b64encode(value.encode(errors="surrogatepass")).decode()
+    in_uri = {quote(value, safe=safe, errors="surrogatepass") for safe in ("", "/", "!$&'()*+,;=:@/?")}
+    return tuple({value, repr(value)[1:-1], jsonlib.dumps(value)[1:-1], encoded.rstrip("="), *in_uri})
+
+
+def spellings_of(secrets: Any) -> tuple[str, ...]:
+    """All that `redact_these` is to take out of a text for the secrets of a JSON value; nothing is kept of them here."""
+    values = {text.strip() for text in _texts(secrets)}
+    found = {spelling for value in values if len(value) >= SHORTEST_SECRET for spelling in _spelt(value)}
+    return tuple(sorted(found, key=lambda spelling: (-len(spelling), spelling)))
+
+
+def redact_these(text: str, spellings: Sequence[str]) -> str:
+    """The text without these; what else is concealed in this process changes nothing."""
+    for spelling in spellings:
+        text = text.replace(spelling, REDACTED)
+    return text
 
 
 def conceals(text: str) -> bool:

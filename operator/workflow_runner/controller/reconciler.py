@@ -136,7 +136,7 @@ class Reconciler:
         if not any(isinstance(action, act.TakeReplica) for action in decision.actions):
             return None
         runner = observed.runner
-        if runner is None or runner.spec.mode != POOL:
+        if runner is None or runner.spec.mode != POOL or runner.uid != observed.snapshot.get("uid", runner.uid):
             return NoReplica(0)
         return self._pools.take(runner, observed.uid)
 

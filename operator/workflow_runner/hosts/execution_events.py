@@ -17,7 +17,7 @@ from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import WorkflowRunnerError
 from workflow_runner.hosts.buffer import NOTHING_KEPT, Buffer, Kept
 from workflow_runner.hosts.events import LARGEST_OUTPUT, output_value, sendable
-from workflow_runner.interpreter.events import ENDS, Event, EventType
+from workflow_runner.interpreter.events import ENDS, Event, EventType, retold
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import ExecutionStatus, WorkflowProgressEvent
 
 MOST_EVENTS = 1000
@@ -149,11 +149,7 @@ class ExecutionEvents:
         if not self._secrets or not (event.message or event.error):
             return event
         telemetry.conceal_all(self._secrets, passing=True)
-        error = event.error
-        if error is not None:
-            texts = {name: getattr(error, name) for name in ("type", "title", "detail", "instance")}
-            error = replace(error, **{name: telemetry.redact(text) for name, text in texts.items() if text})
-        return replace(event, message=telemetry.redact(event.message), error=error)
+        return retold(event, telemetry.redact)
 
     def _bounded(self, event: Event) -> Event:
         """An end, without an output that is too large to be kept."""

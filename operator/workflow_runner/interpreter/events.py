@@ -7,10 +7,12 @@ the reporter of a launched pod are the listeners. Making one must stay cheap: a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from workflow_runner.dsl.problems import Problem
 from workflow_runner.dsl.templates import Json
@@ -102,3 +104,15 @@ class TaskCounts(Struct):
     failed: int = 0
     skipped: int = 0
     retried: int = 0
+
+
+def reworded(problem: Problem, change: Callable[[str], str]) -> Problem:
+    """The problem with each of its texts as `change` gives it."""
+    texts = {name: getattr(problem, name) for name in ("type", "title", "detail", "instance")}
+    return replace(problem, **{name: change(text) for name, text in texts.items() if text})
+
+
+def retold(event: Event, change: Callable[[str], str]) -> Event:
+    """The event with each text of its message and its error as `change` gives it."""
+    error = None if event.error is None else reworded(event.error, change)
+    return replace(event, message=change(event.message), error=error)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from workflow_runner.crd.durations import seconds
@@ -19,13 +20,14 @@ from workflow_runner.reconcile.actions import (
     ForceCancel,
     Plan,
     SetDesired,
+    TakeReplica,
     WriteStatus,
 )
 from workflow_runner.reconcile.bounds import fitted
 from workflow_runner.reconcile.decisions import HELD_AFTER, is_held, launched, phase_event, until_next_write
 from workflow_runner.reconcile.launching import brought_back, follow_endpoint, relaunch, unplaced
 from workflow_runner.reconcile.live import Desired, End, LiveRun
-from workflow_runner.reconcile.observed import Observed
+from workflow_runner.reconcile.observed import Observed, Replica
 from workflow_runner.reconcile.pod_trouble import refusal, trouble
 from workflow_runner.reconcile.remote import remote_end, replica_lost
 from workflow_runner.reconcile.run_end import Lost, run_end, timed_out
@@ -121,6 +123,9 @@ def _over(o: Observed, live: LiveRun) -> Plan | None:
             end = replace(end, counts=True, waits=False)
         elif (_until_next_try(o) or 0.0) > 0:
             return None
+    if isinstance(end, Lost) and o.mode == POOL and o.on_temporal and live.source_sequence:
+        # It was there: the runner says another place now, or Temporal keeps it no longer. Begun anew it might be there twice.
+        return Plan((left_open(o, "the pool's replicas do not find it there any more."), end_run(o, end.end)))
     if isinstance(end, Lost):
         failures = (o.status.get("failures") or 0) + (1 if end.counts else 0)
         if failures > o.snapshot.get("retries", 0):
@@ -136,6 +141,8 @@ def _over(o: Observed, live: LiveRun) -> Plan | None:
         return Plan((end_run(o, end),))
     left = _until_timeout(o, live)
     if left is not None and left <= 0:
+        if _needs_another_replica(o) and o.replica is None:
+            return Plan((TakeReplica(),))
         return Plan((*_removed(o, "it took too long"), end_run(o, timed_out(o.now, o.snapshot["timeout"]))))
     moved = _moved(o, live)
     return None if moved is None else replace(moved, again_after=_soonest(moved.again_after, left))
@@ -271,6 +278,8 @@ def stop(o: Observed, reason: str) -> Plan:
         return replace(moved, again_after=_soonest(moved.again_after, (most - waited).total_seconds()))
     if end is None and waited < most and not o.suspended and (_container_may_answer(o) or _another_may_come(o)):
         return Plan((*_attached(o), SetDesired(desired_of(o))), again_after=(most - waited).total_seconds())
+    if _needs_another_replica(o) and o.replica is None:
+        return Plan((TakeReplica(),))
     return Plan((*_removed(o, reason), end_run(o, End("Cancelled", o.now, reason))))
 
 
@@ -289,9 +298,14 @@ def _removed(o: Observed, reason: str) -> tuple[Action, ...]:
     if o.at_endpoint:
         if "submitTime" not in o.status or o.live is None or (o.remote is not None and o.remote.forgotten):
             return ()
+        replica = o.status.get("replica")
         if o.replica_lost:
-            return (left_open(o),) if o.on_temporal else ()
-        return (ForceCancel({**o.snapshot, "replica": o.status.get("replica")}, o.live.execution_id, reason),)
+            if not o.on_temporal:
+                return ()
+            if not isinstance(o.replica, Replica):
+                return (left_open(o),)
+            replica = to_builtins(o.replica)  # any of them can end it
+        return (ForceCancel({**o.snapshot, "replica": replica}, o.live.execution_id, reason),)
     return () if o.workload is None else (DeleteWorkload(o.mode, o.workload["metadata"]["name"], at_once=True),)
 
 

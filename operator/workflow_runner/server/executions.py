@@ -23,8 +23,8 @@ import grpc.aio
 from google.protobuf.empty_pb2 import Empty
 
 from workflow_runner.dsl.templates import Json
-from workflow_runner.errors import InvalidInput, WorkflowRunnerError
-from workflow_runner.hosts.executions import AWAITED, Executions, OutOfTime, Started, StartRequest, Stopping
+from workflow_runner.errors import InvalidInput, Unavailable, WorkflowRunnerError
+from workflow_runner.hosts.executions import AWAITED, Executions, OutOfTime, Started, StartRequest
 from workflow_runner.proto.ai.stigmer.agentic.workflowrunner.v1 import (
     interface_pb2,
     interface_pb2_grpc,
@@ -90,7 +90,7 @@ class ExecutionCalls:
                 f"execution {started.execution_id!r} has not ended within {self._awaited}: {what}",
                 hint="start it with ExecuteAsync, and follow it with Subscribe or GetStatus",
             ) from None
-        except Stopping:
+        except Unavailable:  # it goes on, and can be asked after again
             done = True
             raise
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -120,9 +121,19 @@ def changing_credentials(
     gRPC exchanges what it has for what it is given without a lock: exchanged with every connection, two handshakes at the same
     moment end the process (grpcio 1.85, seen after a thousand of them). Tests hold the two that call this to that.
     """
+    one_at_a_time = threading.Lock()
+
+    def exchanged() -> grpc.ServerCertificateConfiguration | None:
+        if not one_at_a_time.acquire(blocking=False):
+            return None
+        try:
+            return newer()
+        finally:
+            one_at_a_time.release()
+
     return grpc.dynamic_ssl_server_credentials(
         first,
-        newer,  # type: ignore[arg-type] # the stubs do not know of None
+        exchanged,  # type: ignore[arg-type] # the stubs do not know of None
         require_client_authentication=require_client_authentication,
     )
 

@@ -26,6 +26,7 @@ __all__ = ["stigmer"]  # a fixture
 CODE = grpc.StatusCode
 HELLO = "do: [{step: {set: {message: Hello}}}]"
 WAITING = "do: [{nap: {wait: PT10M}}]"
+TOKEN = "a-secret-that-nobody-sees"
 STEPS = 6
 CHAIN = "do:\n" + "".join(
     f'  - s{step}: {{call: http, with: {{method: post, endpoint: \'${{ "URL/" + $workflow.id + "/{step}" }}\'}}}}\n'
@@ -189,6 +190,34 @@ async def test_secrets_go_to_temporal_encrypted_or_not_at_all(serve: Serve, ther
     assert output(await sealed.end(id_)) == {"length": 6}
 
 
+async def test_no_process_shows_the_secrets_of_a_run(serve: Serve, there: dict[str, str], tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "k1").write_text(base64.b64encode(bytes(32)).decode())
+    sealed = there | {"TEMPORAL_PAYLOAD_KEYS": str(keys)}
+    one, two, id_ = await serve(**sealed), await serve(**sealed), named(there, "quoting")
+    error = "{type: 'https://example.com/e', status: 400, detail: '${ \"with \" + $secrets.TOKEN }'}"
+    await one.start_run(
+        f"use: {{secrets: [TOKEN]}}\ndo: [{{fail: {{raise: {{error: {error}}}}}}}]", id_, env_vars={"TOKEN": TOKEN}
+    )
+    for served in (one, two):
+        status = await served.end(id_)
+        assert status.status == "failed"
+        assert "with " in status.error.detail
+        told = f"{status} {await served.story(id_)} {served.log}"
+        assert TOKEN not in told
+
+
+async def test_a_question_after_an_old_run_tells_nobody_of_it_again(serve: Serve, there: dict[str, str]) -> None:
+    one, id_ = await serve(**there), named(there, "old")
+    await one.start_run(HELLO, id_)
+    await one.end(id_)
+    two = await serve(**there)
+    assert output(await two.end(id_)) == {"message": "Hello"}
+    assert len(one.lines("workflow completed")) == 1
+    assert two.lines("workflow completed") == []
+
+
 async def test_processes_see_the_environment_of_their_run(serve: Serve, there: dict[str, str]) -> None:
     served, id_ = await serve(**there), named(there, "environment")
     text = "do: [{say: {run: {shell: {command: 'printf %s-%s $COLOUR $SIZE', environment: {SIZE: own}}}}}]"
@@ -221,6 +250,19 @@ async def test_stigmer_hears_of_runs_that_an_earlier_process_accepted(
     await served.start()  # nobody asks after the run
     await until(lambda: "workflow_completed" in [event.event_type for event in stigmer.events(id_)], SECONDS)
     assert served.lines("serving")[-1]["gone_on"] == 1
+
+
+async def test_stigmer_hears_of_an_end_that_came_while_nobody_told_it(
+    serve: Serve, there: dict[str, str], stigmer: StigmerServer
+) -> None:
+    teller, id_ = await serve(**there, **towards(stigmer)), named(there, "unheard")
+    await teller.start_run("do: [{nap: {wait: PT3S}}, {step: {set: {done: true}}}]", id_)
+    await teller.reaches("running", execution_id=id_)
+    await teller.kill()
+    silent = await serve(**there)
+    await silent.end(id_)
+    await teller.start()
+    await until(lambda: "workflow_completed" in [event.event_type for event in stigmer.events(id_)], SECONDS)
 
 
 async def test_how_many_tasks_wait_is_a_metric(serve: Serve, there: dict[str, str]) -> None:

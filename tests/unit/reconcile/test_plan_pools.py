@@ -198,6 +198,27 @@ def test_cancelled_where_no_replica_comes_it_is_told_what_is_left_open(observed:
     assert not found(decision, act.EndRun).end.left_open, "no Job is made for it: its pods are the pool's"
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["cancelled by force", "too late"])
+def test_any_other_replica_is_told_by_force(observed: Builder, begun: LiveRun, late: bool) -> None:
+    def asked(replica: Replica | None) -> act.Plan:
+        spec = {} if late else {"cancelled": True, "cancellation": {"mode": "Force"}}
+        now = NOW + timedelta(hours=2) if late else NOW
+        o = on_temporal(observed, begun, spec=spec, replica_lost=True, replica=replica, now=now)
+        o.resource["status"]["runner"]["timeout"] = "1h"
+        return plan(o)
+
+    assert kinds(asked(None)) == ["TakeReplica"]
+    decision = asked(SECOND)
+    assert kinds(decision) == ["ForceCancel", "EndRun"]
+    assert found(decision, act.ForceCancel).runner["replica"]["uid"] == "pod-2"
+
+
+def test_one_that_is_not_found_there_any_more_is_not_begun_anew(observed: Builder, begun: LiveRun) -> None:
+    decision = plan(on_temporal(observed, begun, remote=Remote(forgotten=True)))
+    assert kinds(decision) == ["RecordEvent", "EndRun"]
+    assert found(decision, act.EndRun).end.phase == "Failed"
+
+
 def test_a_time_out_is_kept_though_no_replica_is_there(observed: Builder, begun: LiveRun) -> None:
     o = on_temporal(observed, begun, replica_lost=True, replica=NoReplica(0), now=NOW + timedelta(hours=2))
     o.resource["status"]["runner"]["timeout"] = "1h"

@@ -48,4 +48,7 @@ class Backlog:
             except RPCError as error:
                 self.known = {}
                 log.debug("how many tasks wait is not known now: %s", error.status.name)
+            except Exception:
+                self.known = {}
+                log.exception("how many tasks wait cannot be found out")
             await asyncio.sleep(LOOK_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter

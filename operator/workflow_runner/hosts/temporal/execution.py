@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Mapping
 
 from temporalio.client import Client
@@ -46,6 +47,11 @@ class TemporalExecution(ExecutionEvents):
         self._client = client
         self._told = told
         self._run: TemporalRun | None = None
+        self._document: DocumentInfo | None = None
+        self.begun_here = False
+        """This process has started its run."""
+        self.asked_at = 0.0
+        """When somebody last asked after it, by the event loop's clock."""
         self._cancelled = False
         self._forcing: asyncio.Task[None] | None = None
         self._known = asyncio.Event()
@@ -57,8 +63,15 @@ class TemporalExecution(ExecutionEvents):
 
     @property
     def document(self) -> DocumentInfo | None:
-        """What the document says of itself; None where another process started the run."""
-        return None if self._run is None else self._run.document
+        """What the document says of itself, or of one that another process started, what its run's memo says of it."""
+        return self._document if self._run is None or self._run.document is None else self._run.document
+
+    def is_found(self, workflow: str) -> None:
+        """Another process has started it; `workflow` is `namespace/name:version`."""
+        namespace, _, rest = workflow.partition("/")
+        name, _, version = rest.partition(":")
+        self.workflow_name = name
+        self._document = DocumentInfo(dsl="", namespace=namespace, name=name, version=version) if name else None
 
     def hear(self, number: int, event: Event) -> None:
         """What its run tells."""
@@ -72,7 +85,8 @@ class TemporalExecution(ExecutionEvents):
 
     async def run(self, run: TemporalRun, *, attached: bool) -> None:
         """Follow its run to the end, or until `leave`."""
-        self._run = run
+        self._run, self.begun_here = run, not attached
+        self.asked_at = asyncio.get_running_loop().time()
         if run.document is not None:
             self.workflow_name = run.document.name
         run.caught_up = self._known.set
@@ -106,11 +120,21 @@ class TemporalExecution(ExecutionEvents):
 
     def look(self) -> None:
         """Somebody asks how it stands: what a worker elsewhere has told of it is to be known soon."""
+        self.asked_at = asyncio.get_running_loop().time()
         if self._run is not None and not self.ended:
             self._run.look()
 
+    def is_idle(self, seconds: float) -> bool:
+        """Whether nobody has asked after it for so long, nor reads it."""
+        return not self._readers and asyncio.get_running_loop().time() - self.asked_at > seconds
+
+    def check_followed(self) -> None:
+        """Raise what keeps it from being followed here, where it has not ended."""
+        if self._left is not None and not self.ended:
+            raise self._left
+
     def leave(self) -> None:
-        """This process ends; the run goes on."""
+        """It is not followed here any more; the run goes on."""
         if self._run is not None:
             self._run.cancel("the runner is stopping", goes_on=True)
 
@@ -121,7 +145,7 @@ class TemporalExecution(ExecutionEvents):
         run = self._followed()
         self._cancelled = True
         run.cancel(reason, force=force, grace_seconds=GRACE_SECONDS)
-        if force and self._forcing is None:
+        if force and (self._forcing is None or self._forcing.done()):
             self._forcing = asyncio.create_task(self._terminated(reason), name=f"force {self.id}")
         await self._handed_on(run)
 
@@ -139,11 +163,12 @@ class TemporalExecution(ExecutionEvents):
 
     async def _terminated(self, reason: str) -> None:
         """A run that no worker ends is ended by Temporal."""
-        await asyncio.sleep(FORCE_SECONDS)
-        try:
-            await terminated(self._client, self.id, reason or "cancelled by force")
-        except WorkflowRunnerError as error:
-            log.warning("a run cannot be terminated", extra={"execution": self.id, "error": str(error)})
+        while True:  # ended with the run, or with its following
+            await asyncio.sleep(FORCE_SECONDS * random.uniform(1.0, 1.2))  # noqa: S311 - jitter
+            try:
+                await terminated(self._client, self.id, reason or "cancelled by force")
+            except WorkflowRunnerError as error:
+                log.warning("a run cannot be terminated; it is tried again", extra={"execution": self.id, "error": str(error)})
 
     def _followed(self) -> TemporalRun:
         if self._run is None or self._left is not None:
@@ -163,7 +188,8 @@ class TemporalExecution(ExecutionEvents):
         finally:
             for task in (handed, ended):
                 task.cancel()
-        if not done:
+        if handed not in done and not self.ended:
+            self.check_followed()
             raise Unavailable(f"Temporal has not taken it within {ANSWER_SECONDS:g} s; it is handed on when it answers")
 
     async def _over(self) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import uuid
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from msgspec.structs import replace
-from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from workflow_runner import telemetry
@@ -49,6 +51,10 @@ KNOWN_SECONDS = 10.0
 """So long a question waits for what a run told before this process came."""
 RETRY_SECONDS = 5.0
 MOST_FOUND_AT_ONCE = 16
+MOST_TAKEN_UP = 10_000
+ENDED_BEFORE = timedelta(hours=1)
+"""An end that is older has been told, or nobody was there for longer than that."""
+TIDY_SECONDS, IDLE_SECONDS = 60.0, 600.0
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +83,11 @@ class TemporalExecutions:
         self._finding: dict[str, asyncio.Task[TemporalExecution]] = {}
         self._find_at_once = asyncio.Semaphore(MOST_FOUND_AT_ONCE)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._telling: set[str] = set()
+        """Of these somebody is told."""
+        self._tidying: asyncio.Task[None] | None = None
+        self._taking_up = False
+        """The runs that are open are still to be taken up."""
         self._stopping = False
         self.owing = False
         """These five as in hosts.local_executions."""
@@ -87,8 +98,8 @@ class TemporalExecutions:
 
     @property
     def keeps(self) -> bool:
-        """Temporal does."""
-        return True
+        """Temporal keeps the runs, and nobody what of them has been told outside: that has a moment when the process ends."""
+        return False
 
     @property
     def live(self) -> int:
@@ -108,24 +119,48 @@ class TemporalExecutions:
     async def go_on(self) -> int:
         """Follow the runs that are open on the queue, where somebody outside is to hear of them; how many there are. The others
         are followed when somebody asks after them."""
+        self._tidying = asyncio.create_task(self._tidied(), name="tidy executions")
         if not self.owing:
             return 0
-        query = (
-            f"WorkflowType = '{names.RUN}' AND TaskQueue = '{self._settings.engine_task_queue}' AND ExecutionStatus = 'Running'"
-        )
-        prefix, count = names.run_id(""), 0
         try:
-            async for found in self._client.list_workflows(query, rpc_timeout=RPC_SECONDS):
-                if self.live + len(self._finding) >= self._executions.bounds.live:
-                    break
-                if found.id.startswith(prefix):
-                    self._begin_to_find(found.id.removeprefix(prefix))
-                    count += 1
+            return await self._taken_up()
         except RPCError as error:
-            log.warning(
-                "the runs that are open are not known; they are followed when somebody asks", extra={"error": error.message}
-            )
-        return count
+            log.warning("the open runs are not known yet; it is tried again", extra={"error": error.message[:300]})
+            self._taking_up = True
+            return 0
+
+    async def _taken_up(self) -> int:
+        """Those that are open, and those that ended a short while ago, maybe before anybody had heard of it."""
+        queue, since = self._settings.engine_task_queue, datetime.now(UTC) - ENDED_BEFORE
+        ours = f"WorkflowType = '{names.RUN}' AND TaskQueue = '{queue}'"
+        query = f"{ours} AND (ExecutionStatus = 'Running' OR CloseTime > '{since.isoformat(timespec='seconds')}')"
+        prefix = names.run_id("")
+        found: set[str] = set()
+        async for each in self._client.list_workflows(query, rpc_timeout=RPC_SECONDS):
+            execution_id = each.id.removeprefix(prefix)
+            if not each.id.startswith(prefix) or execution_id in found or execution_id in self._executions:
+                continue
+            found.add(execution_id)
+            self._begin_to_find(execution_id, tells=True)
+            if len(found) >= MOST_TAKEN_UP:
+                log.warning("there are more open runs than are taken up; the others are followed when somebody asks")
+                break
+        return len(found)
+
+    async def _tidied(self) -> None:
+        """Leave what nobody asks after any more, and that others have begun; take up what could not be."""
+        while True:
+            await asyncio.sleep(TIDY_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            try:
+                if self._taking_up:
+                    await self._taken_up()
+                    self._taking_up = False
+            except RPCError as error:
+                log.warning("the open runs are not known yet; it is tried again", extra={"error": error.message[:300]})
+            if not self.owing:
+                for execution in list(self._executions):
+                    if not execution.begun_here and not execution.ended and execution.is_idle(IDLE_SECONDS):
+                        execution.leave()
 
     async def start(self, request: StartRequest, caller: Caller) -> Started:
         """See Executions.start."""
@@ -148,8 +183,9 @@ class TemporalExecutions:
         if self._stopping:
             raise _stopping()
         most = self._executions.bounds.live
-        if self.live + len(self._starting) >= most:
-            raise TooMany(f"{self.live} executions are running here, and there may be {most}", seconds=RETRY_SECONDS)
+        begun = sum(each.begun_here and not each.ended for each in self._executions)
+        if begun + len(self._starting) >= most:
+            raise TooMany(f"{begun} executions were begun here and go on, and there may be {most}", seconds=RETRY_SECONDS)
         # Once begun, it is finished: a caller that goes away must not leave an execution that is half accepted.
         task = asyncio.create_task(self._accept(request, digest), name=f"accept {execution_id}")
         self._starting[execution_id] = (digest, task)
@@ -192,6 +228,9 @@ class TemporalExecutions:
         """Take nothing more in, and follow nothing any more: the runs go on in Temporal. What is being accepted has so many
         seconds."""
         self._stopping = True
+        if self._tidying is not None:
+            self._tidying.cancel()
+            await asyncio.gather(self._tidying, return_exceptions=True)
         pending: list[asyncio.Task[bool] | asyncio.Task[TemporalExecution]] = [task for _, task in self._starting.values()]
         pending += self._finding.values()
         if pending:
@@ -241,8 +280,9 @@ class TemporalExecutions:
             run.give_up()
             raise
         except RPCError as error:
+            run.give_up()
             raise _unavailable(error) from error
-        self._follow(execution, run, attached=not begun)
+        self._follow(execution, run, attached=not begun, tells=True)
         return begun
 
     def _run(self, execution: TemporalExecution, make: Callable[..., TemporalRun]) -> TemporalRun:
@@ -260,9 +300,11 @@ class TemporalExecutions:
             asking=True,
         )
 
-    def _follow(self, execution: TemporalExecution, run: TemporalRun, *, attached: bool) -> None:
+    def _follow(self, execution: TemporalExecution, run: TemporalRun, *, attached: bool, tells: bool) -> None:
         self._executions.add(execution)
-        self.tracked(execution)
+        if tells:
+            self._telling.add(execution.id)
+            self.tracked(execution)
         self._tasks[execution.id] = asyncio.create_task(
             self._followed(execution, run, attached=attached), name=f"execution {execution.id}"
         )
@@ -275,7 +317,8 @@ class TemporalExecutions:
             if not execution.ended:
                 # Whoever asks next finds it in Temporal.
                 self._executions.drop(execution.id)
-                self.forgotten(execution.id)
+                self._forget(execution)
+                self._taking_up = self._taking_up or self.owing
 
     def _accepted(self, execution_id: str, task: asyncio.Task[bool]) -> None:
         self._starting.pop(execution_id, None)
@@ -283,7 +326,8 @@ class TemporalExecutions:
             task.exception()  # the caller has heard it, or has gone
 
     def _report(self, execution: TemporalExecution, number: int, event: Event) -> None:
-        self.told(execution, number, event)
+        if execution.id in self._telling:
+            self.told(execution, number, event)
         if event.type in ENDS:
             self._executions.note_end(execution)
 
@@ -291,7 +335,9 @@ class TemporalExecutions:
         return self.owes(execution_id)
 
     def _forget(self, execution: TemporalExecution) -> None:
-        self.forgotten(execution.id)
+        if execution.id in self._telling:
+            self._telling.discard(execution.id)
+            self.forgotten(execution.id)
 
     async def _find(self, execution_id: str) -> TemporalExecution:
         starting = self._starting.get(execution_id)
@@ -305,14 +351,16 @@ class TemporalExecutions:
                 f"execution {execution_id!r:.300} is in Temporal, and no worker has told yet how it stands; ask again",
                 code="temporal.unavailable",
             )
+        execution.check_followed()
         return execution
 
-    def _begin_to_find(self, execution_id: str) -> asyncio.Task[TemporalExecution]:
+    def _begin_to_find(self, execution_id: str, *, tells: bool = False) -> asyncio.Task[TemporalExecution]:
         task = self._finding.get(execution_id)
         if task is None:
             if self._stopping:
                 raise _stopping()
-            task = self._finding[execution_id] = asyncio.create_task(self._found(execution_id), name=f"find {execution_id}")
+            finding = self._found(execution_id, tells=tells)
+            task = self._finding[execution_id] = asyncio.create_task(finding, name=f"find {execution_id}")
             task.add_done_callback(partial(self._looked_for, execution_id))
         return task
 
@@ -321,8 +369,9 @@ class TemporalExecutions:
         if not task.cancelled():
             task.exception()  # whoever asked has heard it, or has gone
 
-    async def _found(self, execution_id: str) -> TemporalExecution:
-        """One that another process accepted, or that this one has forgotten. Raises UnknownExecution and Unavailable."""
+    async def _found(self, execution_id: str, *, tells: bool) -> TemporalExecution:
+        """One that another process accepted, or that this one has forgotten. Raises UnknownExecution and Unavailable. Of one
+        that has ended long ago nobody is told, unless it `tells`."""
         async with self._find_at_once:
             try:
                 found = await self._client.get_workflow_handle(names.run_id(execution_id)).describe(rpc_timeout=RPC_SECONDS)
@@ -334,9 +383,9 @@ class TemporalExecutions:
         if not self._is_ours(found):
             raise UnknownExecution(f"there is no execution {execution_id!r:.300} here")
         execution = TemporalExecution(self._client, execution_id, self._report, digest=str(memo.get(DIGEST, "")))
-        execution.workflow_name = str(memo.get(WORKFLOW, "")).partition("/")[2].partition(":")[0]
+        execution.is_found(str(memo.get(WORKFLOW, "")))
         run = self._run(execution, partial(TemporalRun, self._client, None, None, secrets={}))
-        self._follow(execution, run, attached=True)
+        self._follow(execution, run, attached=True, tells=tells or found.status is WorkflowExecutionStatus.RUNNING)
         return execution
 
     def _is_ours(self, found: WorkflowExecutionDescription) -> bool:

@@ -501,7 +501,7 @@ class TemporalRun:
 
     async def _last_event(self, handle: WorkflowHandle[Any, Any], outcome: Outcome, *, attached: bool) -> tuple[int, Event]:
         """The end is told in any case: by the workflow, and where that was in another process, by what we know of it."""
-        if attached and not self._knows_all:
+        if not self._told_end.is_set() and (self._asking or (attached and not self._knows_all)):
             await self._catch_up(handle)
         try:
             async with asyncio.timeout(END_SECONDS):

@@ -16,6 +16,7 @@ import msgspec
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from workflow_runner import telemetry
 from workflow_runner.dsl.model import Workflow
 from workflow_runner.dsl.problems import RUNTIME, Problem
 from workflow_runner.dsl.templates import Json
@@ -29,7 +30,7 @@ from workflow_runner.hosts.temporal.effects import TemporalEffects
 from workflow_runner.hosts.temporal.limits import size_of, too_large
 from workflow_runner.hosts.temporal.messages import Carried, Control, EventPage, Start, Status, Steering, to_json
 from workflow_runner.interpreter import frame_codec
-from workflow_runner.interpreter.events import Event, EventType
+from workflow_runner.interpreter.events import Event, EventType, retold, reworded
 from workflow_runner.interpreter.frames import WorkflowFrame
 from workflow_runner.interpreter.interpret import interpret
 from workflow_runner.interpreter.outcome import Completed, Faulted
@@ -69,6 +70,7 @@ class RunWorkflow:
         if self._paused:
             self._hold.ask(self._pause_reason)
         self._effects = TemporalEffects(start, self._hold, self._take, self._drained)
+        self._secrets = telemetry.spellings_of(start.secrets)
         self._early: list[dict[str, Any]] | None = []
         """Events that came before the run could listen."""
         self._cancel: Steering | None = None
@@ -150,6 +152,7 @@ class RunWorkflow:
                 self._ended = "Completed"
                 return output
             case Faulted(problem):
+                problem = reworded(problem, self._redacted)
                 self._ended, self._error = "Failed", problem
                 raise ApplicationError(str(problem)[:2000], problem.to_dict(), type=names.FAULT, non_retryable=True)
             case _:
@@ -294,7 +297,13 @@ class RunWorkflow:
             self._answer("applied")
         self._take(Event(type_, self._effects.now(), self._frame.progress, message=message))
 
+    def _redacted(self, text: str) -> str:
+        return telemetry.redact_these(text, self._secrets)
+
     def _take(self, event: Event) -> None:
+        if self._secrets and (event.message or event.error):
+            # Here, since whoever hears of it may be a process that does not know them.
+            event = retold(event, self._redacted)
         self._buffer.add(event)
         registry.tell(self._start.execution_id, self._buffer.last, event, self._frame.counts)
 
