@@ -28,8 +28,9 @@ from workflow_runner.errors import Internal
 STOP_SECONDS = 3.0
 STEADY_SECONDS = 30.0
 """kopf that lived this long did well: what ends it then is no further failure of those before."""
-PATIENCE_SECONDS = 300.0
-"""kopf that has not done well for so long, however often it began again, is given up."""
+MOST_FAILURES, PATIENCE_SECONDS = 5, 300.0
+"""kopf that has never found out what to watch is given up after so many lives; one that has, when it has not done well for so
+long, however often it began again."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 
 log = structlog.get_logger(__name__)
@@ -72,17 +73,18 @@ class Watches:
         # It warns at every start that it takes no signals in a thread, which is why it is in one.
         logging.getLogger("kopf._core.reactor.running").setLevel(level if level < logging.DEBUG else logging.ERROR)
         loop, failures = asyncio.get_running_loop(), 0
-        well = loop.time()
+        well, has_watched = loop.time(), False
         while True:
             begun = loop.time()
             try:
                 await self._live()
             except WatchesEnded as error:
+                has_watched = has_watched or self._life.insights.ready_resources.is_set()
                 if loop.time() - begun > STEADY_SECONDS:
                     failures, well = 0, loop.time()
-                elif loop.time() - well > PATIENCE_SECONDS:
-                    raise
                 failures += 1
+                if loop.time() - well > PATIENCE_SECONDS if has_watched else failures > MOST_FAILURES:
+                    raise
                 log.warning("the watches broke off; they begin again", error=error.message, failures=failures)
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

@@ -147,7 +147,7 @@ def _not_connected(settings: TemporalSettings, said: str) -> WorkflowRunnerError
             code="temporal.tls-failed",
             hint="it probably wants another client certificate: TEMPORAL_TLS_CERTIFICATE and TEMPORAL_TLS_KEY",
         )
-    if "transport error" in said and "get_system_info" in said:
+    if "get_system_info" in said and ("transport error" in said or "connection closed" in said):
         hint = "it probably wants another client certificate: TEMPORAL_TLS_CERTIFICATE and TEMPORAL_TLS_KEY"
         return Unavailable(
             f"what listens at {settings.address} ends the connection before it answers",
