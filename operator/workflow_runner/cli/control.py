@@ -6,7 +6,7 @@ They listen on a port of their own, where somebody is let in at all: by keys, by
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -45,11 +45,11 @@ async def control_services(
     runs: Runs,
     *,
     namespace: str,
-    credentials: grpc.ServerCredentials,
+    credentials: Callable[[], grpc.ServerCredentials],
     called: Called,
 ) -> AsyncIterator[GrpcServer | None]:
-    """The services at work, where they are switched on; with `credentials` unless the settings name a certificate; `called`
-    is told of every call."""
+    """The services at work, where they are switched on; with what `credentials` makes unless the settings name a certificate;
+    `called` is told of every call."""
     if settings is None:
         yield None
         return
@@ -66,7 +66,7 @@ async def control_services(
     server = GrpcServer(
         services,
         interceptor,
-        credentials=credentials if settings.tls is None else file_credentials(settings.tls),
+        credentials=credentials() if settings.tls is None else file_credentials(settings.tls),
     )
     _join(store, runs, logs)
     try:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
@@ -103,8 +104,8 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
     stigmer = StigmerWorkflows(destinations, store, namespace)
     sink = SinkService(runs, identities, secrets=stigmer.secrets)
     # gRPC takes this for every address, also where there is no IPv6.
-    credentials = server_credentials(authority, list(dict.fromkeys(names)))
-    server, _ = build_server(sink, f"[::]:{settings.grpc_port}", credentials)
+    credentials = partial(server_credentials, authority, list(dict.fromkeys(names)))
+    server, _ = build_server(sink, f"[::]:{settings.grpc_port}", credentials())
     launch = _launch(settings, SinkAddress(endpoint, authority.certificate.decode()))
     pools = Pools(cluster, store, _issued(authority), launch)
     endpoints = Endpoints(cluster, runs, pools, changed=queue.add, looked=lambda runner: queue.add(key_of(runner)))

@@ -116,7 +116,8 @@ def changing_credentials(
     *,
     require_client_authentication: bool = False,
 ) -> grpc.ServerCredentials:
-    """Credentials that `newer` is asked for with every connection; it has to give None as long as they are the same.
+    """Credentials of one port, that `newer` is asked for with every connection; it has to give None as long as they are the
+    same. Only the first port that has them gets `first`: another one needs credentials of its own.
 
     gRPC exchanges what it has for what it is given without a lock: exchanged with every connection, two handshakes at the same
     moment end the process (grpcio 1.85, seen after a thousand of them). Tests hold the two that call this to that.

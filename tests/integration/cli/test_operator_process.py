@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -104,6 +105,21 @@ async def test_it_serves_on_both_kinds_of_addresses_logs_json_and_stops_when_tol
         "operator started",
         "operator stopping",
     ]
+
+
+async def test_its_own_services_show_a_certificate_beside_the_sink(api_server: IdleApiServer, tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    control = {"CONTROL_PORT": str(port), "WORKFLOW_RUNNER_CONTROL_TOKENS": "true"}
+    async with operator(tmp_path / "kubeconfig", **control) as running:
+        await until(running.ready, 60)
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["h2"])
+        for each in (running.grpc, port, running.grpc, port):
+            _, writer = await asyncio.open_connection("127.0.0.1", each, ssl=context)
+            assert writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            writer.close()
+        assert (await running.stop())[0] == 0
 
 
 async def test_an_operator_of_some_namespaces_asks_for_nothing_of_the_whole_cluster(
