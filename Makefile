@@ -24,7 +24,7 @@ demo: install packages ## from nothing to a finished WorkflowExecution on a clus
 	@$(BIN)/python -m tools.demo
 
 test: install packages check ## everything: style, types, layers, generated files, unit, integration, conformance, end to end
-	@$(BIN)/python -m pytest tests/unit tests/integration tests/replay tests/conformance tests/e2e/cluster tests/e2e/manifests -n 2 --dist loadfile -q
+	@$(BIN)/python -m pytest tests/conformance tests/integration tests/replay tests/e2e/cluster tests/e2e/manifests tests/unit -n 2 --dist loadfile --no-loadscope-reorder -q
 	@$(BIN)/python -m pytest tests/e2e/cases
 
 stress: install packages ## the end-to-end cases under load and injected faults, which take long

@@ -24,6 +24,11 @@ def _concealed() -> Iterator[None]:
     telemetry._spellings[:] = spellings
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes come first: of two processes none waits for the other one's last file."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Looks through what a test wrote; with xdist the main process is told of every worker's reports."""
     if report.passed:  # a failed test may print what it compares, and fails anyway

@@ -20,6 +20,8 @@ from workflow_runner.hosts.temporal import names
 from workflow_runner.interpreter.events import EventType
 from workflow_runner.interpreter.outcome import Completed
 
+pytestmark = pytest.mark.long
+
 TASKS, KILLS, SEED = 200, 50, 20261122
 
 

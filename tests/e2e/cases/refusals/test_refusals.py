@@ -186,9 +186,9 @@ AT_CREATION: dict[str, tuple[Json, str]] = {
         runner(type="temporal", temporal=TEMPORAL, endpoint="grpc://r:9090"),
         "the runner at the endpoint has settings of its own",
     ),
-    "temporal-pool": (
-        runner(type="temporal", temporal=TEMPORAL, launch={"mode": "Pool"}),
-        "type temporal has no pools yet: launch.mode is Job or Pod",
+    "temporal-queue-without-a-pool": (
+        runner(type="temporal", temporal={**TEMPORAL, "taskQueue": "ours"}),
+        "temporal.taskQueue is the queue of a pool: launch.mode is not Pool",
     ),
     "temporal-with-snapshots": (
         runner(type="temporal", temporal=TEMPORAL, snapshots={"persistentVolumeClaim": {"claimName": "c"}}),
