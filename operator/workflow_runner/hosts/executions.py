@@ -67,6 +67,11 @@ class Stopping(Unavailable):
 
     code = "execution.stopping"
 
+    @classmethod
+    def here(cls) -> Stopping:
+        """For whoever wants something new of this process."""
+        return cls("this runner is stopping; ask another one, or this one again in a moment")
+
 
 class Caller(Struct, frozen=True):
     """Who calls: a name of the form that Kubernetes' access reviews take, with groups; empty where nobody asks."""

@@ -137,7 +137,7 @@ class LocalExecutions:
             await asyncio.shield(starting[1])
             return found
         if self._stopping:
-            raise _stopping()
+            raise Stopping.here()
         self._check_intact(request.execution_id)
         most = self._executions.bounds.live
         if self.live + len(self._starting) >= most:
@@ -236,7 +236,7 @@ class LocalExecutions:
         start_requests.time_limit(request)
         workflow = await self._documents.read(request.document)
         if self._stopping:
-            raise _stopping()
+            raise Stopping.here()
         accepted = self._accepting(request, digest, workflow)
         if self._store is not None:
             if (removing := self._removing.get(request.execution_id)) is not None:
@@ -320,7 +320,7 @@ class LocalExecutions:
         assert self._store is not None  # noqa: S101 - it was read from there
         async with places:
             if self._stopping:
-                raise _stopping()
+                raise Stopping.here()
             accepted.begun += 1
             snapshots = self._store.snapshots(accepted)
             try:
@@ -346,7 +346,7 @@ class LocalExecutions:
             if execution.ended:
                 return
             if self._closed:
-                raise _stopping()
+                raise Stopping.here()
             # As it is now: when it ends meanwhile it lets go of its request.
             await asyncio.to_thread(self._store.write, replace(execution.accepted))
 
@@ -373,10 +373,6 @@ class LocalExecutions:
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
-
-
-def _stopping() -> Stopping:
-    return Stopping("this runner is stopping; ask another one, or this one again in a moment")
 
 
 def _same(known: str, digest: str, execution_id: str) -> Started:

@@ -78,9 +78,9 @@ class TemporalExecution(ExecutionEvents):
         if self.ended:
             return
         self._buffer.skip_to(number - 1)
-        self._add(self._bounded(self._without_secrets(event)))
-        for _, added in self._buffer.after(self.last - 1):
-            self._told(self, self.last, added)
+        event = self._bounded(self._without_secrets(event))
+        self._add(event)
+        self._told(self, self.last, event)
         self._wake()
 
     async def run(self, run: TemporalRun, *, attached: bool) -> None:

@@ -181,7 +181,7 @@ class TemporalExecutions:
             await asyncio.wait([finding])
             return await self.start(request, caller)
         if self._stopping:
-            raise _stopping()
+            raise Stopping.here()
         most = self._executions.bounds.live
         begun = sum(each.begun_here and not each.ended for each in self._executions)
         if begun + len(self._starting) >= most:
@@ -358,7 +358,7 @@ class TemporalExecutions:
         task = self._finding.get(execution_id)
         if task is None:
             if self._stopping:
-                raise _stopping()
+                raise Stopping.here()
             finding = self._found(execution_id, tells=tells)
             task = self._finding[execution_id] = asyncio.create_task(finding, name=f"find {execution_id}")
             task.add_done_callback(partial(self._looked_for, execution_id))
@@ -390,10 +390,6 @@ class TemporalExecutions:
 
     def _is_ours(self, found: WorkflowExecutionDescription) -> bool:
         return found.workflow_type == names.RUN and found.task_queue == self._settings.engine_task_queue
-
-
-def _stopping() -> Stopping:
-    return Stopping("this runner is stopping; ask another one, or this one again in a moment")
 
 
 def _started(execution_id: str, *, begun: bool) -> Started:
