@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from tests.integration.cli.program import PROGRAM, environment
+from tests.processes import children
 from tests.servers.temporal import free_port
 from tests.until import until
 
@@ -72,10 +73,9 @@ class Dev:
         return (await self.process.stderr.read()).decode()
 
     @property
-    def children(self) -> list[int]:
+    def children(self) -> set[int]:
         """The processes that it has started."""
-        tasks = Path(f"/proc/{self.process.pid}/task")
-        return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+        return children(self.process.pid)
 
     @property
     def listens(self) -> bool:

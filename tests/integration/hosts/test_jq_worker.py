@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from tests.processes import children
 
 from workflow_runner.dsl.templates import Json
 from workflow_runner.expressions.evaluate import JqRequest
@@ -99,8 +100,9 @@ async def test_callers_wait_their_turn_and_get_their_own_answers(worker: JqWorke
 
 
 async def test_it_starts_again_after_it_was_killed(worker: JqWorker) -> None:
+    before = children()
     await worker.evaluate(request("."))
-    (child,) = children(os.getpid())
+    (child,) = children() - before
     os.kill(child, signal.SIGKILL)
     with pytest.raises(EvaluationFailed):
         await worker.evaluate(request("."))
@@ -108,16 +110,18 @@ async def test_it_starts_again_after_it_was_killed(worker: JqWorker) -> None:
 
 
 async def test_closing_leaves_no_process(worker: JqWorker) -> None:
+    before = children()
     await worker.evaluate(request("."))
-    assert len(children(os.getpid())) == 1
+    assert len(children() - before) == 1
     await worker.aclose()
-    assert children(os.getpid()) == []
+    assert children() == before
 
 
 async def test_the_child_knows_nothing_of_the_environment(worker: JqWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKFLOW_SECRET_A", "hush")
+    before = children()
     await worker.evaluate(request("."))
-    (child,) = children(os.getpid())
+    (child,) = children() - before
     assert "hush" not in text_of(f"/proc/{child}/environ")
 
 
@@ -138,12 +142,6 @@ def test_the_child_ends_by_itself_when_its_parent_is_killed() -> None:
     assert ended.returncode == -signal.SIGKILL
     child = int(ended.stdout.split()[1])
     until(lambda: not alive(child))
-
-
-def children(parent: int) -> list[int]:
-    """The processes for expressions that a process has started and that are still there; tests before may have left servers."""
-    found = [pid for task in Path(f"/proc/{parent}/task").iterdir() for pid in (task / "children").read_text().split()]
-    return [int(pid) for pid in found if "start-dev" not in text_of(f"/proc/{pid}/cmdline")]
 
 
 def text_of(path: str) -> str:
