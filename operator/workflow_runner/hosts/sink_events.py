@@ -16,11 +16,10 @@ import grpc.aio
 from msgspec import Struct, field
 
 from workflow_runner.hosts.event_bus import EventBus, Offer
+from workflow_runner.interpreter.subscriptions import all_wanted
 from workflow_runner.proto.ai.stigmer.workflowrunner.sink.v1 import sink_pb2
 
 LISTEN = "/ai.stigmer.workflowrunner.sink.v1.SinkService/Listen"
-MOST_WANTED = 200
-"""Entries that are told one by one; a run that listens for more hears everything."""
 
 log = logging.getLogger(__name__)
 
@@ -95,10 +94,8 @@ class SinkEvents:
                 await stream.news.wait()
 
     def _interest(self) -> sink_pb2.Interest:
-        wanted = {tuple(sorted(each.items())) for subscription in self._bus.subscriptions for each in subscription.wanted}
-        if len(wanted) > MOST_WANTED or () in wanted:
-            wanted = {()}
-        return sink_pb2.Interest(wanted=[sink_pb2.WantedEvent(attributes=dict(each)) for each in sorted(wanted)])
+        wanted = all_wanted(self._bus.subscriptions)
+        return sink_pb2.Interest(wanted=[sink_pb2.WantedEvent(attributes=dict(each)) for each in wanted])
 
     def _offer(self, text: bytes) -> Offer:
         try:

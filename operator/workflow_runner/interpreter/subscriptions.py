@@ -9,7 +9,7 @@ in `data`, or in `data_base64` where that is no text).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from workflow_runner.dsl.model import EventFilter, EventStrategy
 from workflow_runner.dsl.templates import Json, Literal
@@ -17,6 +17,10 @@ from workflow_runner.expressions.patterns import is_expression
 
 Wanted = Mapping[str, str]
 """Attributes with the text that each must have. Without any: every event."""
+
+EVERYTHING: tuple[Wanted, ...] = ({},)
+MOST_WANTED = 200
+"""Entries that are told one by one; who listens for more hears everything."""
 
 
 class Subscription:
@@ -38,10 +42,16 @@ def wants(wanted: Sequence[Wanted], event: Mapping[str, Json]) -> bool:
     return any(all(text_of(event.get(name)) == value for name, value in each.items()) for each in wanted)
 
 
+def all_wanted(subscriptions: Iterable[Subscription]) -> tuple[Wanted, ...]:
+    """What listeners may want together, each entry once, in an order that depends on nothing else. Nothing without any."""
+    entries = {tuple(sorted(each.items())) for subscription in subscriptions for each in subscription.wanted}
+    return EVERYTHING if len(entries) > MOST_WANTED or () in entries else tuple(dict(each) for each in sorted(entries))
+
+
 def wanted_by(strategy: EventStrategy) -> list[Wanted]:
     """What a strategy, with the one that ends it, may want: the attributes that have to be literally so."""
     if strategy.mode == "any" and not strategy.filters:
-        return [{}]
+        return list(EVERYTHING)
     wanted: list[Wanted] = [_literals(each) for each in strategy.filters]
     if isinstance(strategy.until, EventStrategy):
         wanted += wanted_by(strategy.until)

@@ -15,7 +15,7 @@ from temporalio.client import Client, WorkflowExecutionDescription, WorkflowHist
 from tests.until import until
 
 from workflow_runner.hosts.elsewhere import HostOptions
-from workflow_runner.hosts.event_bus import EventBus
+from workflow_runner.hosts.event_bus import EventBus, Offer
 from workflow_runner.hosts.local import Source
 from workflow_runner.hosts.temporal import names
 from workflow_runner.hosts.temporal.client import connect
@@ -23,6 +23,7 @@ from workflow_runner.hosts.temporal.run import TemporalRun
 from workflow_runner.hosts.temporal.worker import RunWorker
 from workflow_runner.interpreter.events import Event, EventType
 from workflow_runner.interpreter.outcome import Outcome
+from workflow_runner.interpreter.subscriptions import Wanted
 from workflow_runner.settings.temporal import PayloadSettings, TemporalSettings
 
 HEADER = "document: {dsl: '1.0.3', namespace: tests, name: test, version: '1.0.0'}\n"
@@ -92,6 +93,16 @@ class Setting:
     client: Client
     payloads: PayloadSettings
     bus: EventBus = field(default_factory=EventBus)
+
+    def offer(self, type_: str, data: Any = None) -> Offer:
+        """An event comes to the process."""
+        return self.bus.offer(
+            {"specversion": "1.0", "id": str(uuid.uuid4()), "source": "urn:test", "type": type_, "data": data}
+        )
+
+    def wanted(self) -> list[tuple[Wanted, ...]]:
+        """What each listener of the process wants."""
+        return [each.wanted for each in self.bus.subscriptions]
 
     @contextlib.asynccontextmanager
     async def following(

@@ -14,7 +14,6 @@ from tests.integration.temporal.runs import Followed, Setting, setting
 from tests.servers.temporal import shared_temporal_server
 from tests.until import until
 
-from workflow_runner.hosts.event_bus import CloudEvent
 from workflow_runner.hosts.temporal import names
 from workflow_runner.interpreter.events import EventType
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted
@@ -250,6 +249,42 @@ async def test_events_come_by_signal(here: Setting) -> None:
         assert await run.outcome() == Completed([{"n": 2}])
 
 
+async def test_what_a_run_does_not_want_is_no_signal(here: Setting) -> None:
+    """The history of a run that listens for something rare does not grow by what others want."""
+    text = """
+        do:
+        - first: {listen: {to: {one: {with: {type: wanted, source: 'urn:test'}}}}}
+        - second: {listen: {to: {one: {with: {type: other}}}}}
+        """
+    async with here.running(text) as run:
+        assert here.offer("other").taken == 0
+        await run.told(EventType.CORRELATION_STARTED, "first")
+        await until(lambda: here.wanted() == [({"source": "urn:test", "type": "wanted"},)])
+        for _ in range(50):
+            assert here.offer("other").taken == 0
+        assert here.offer("wanted").taken == 1
+        await run.told(EventType.CORRELATION_STARTED, "second")
+        await until(lambda: here.wanted() == [({"type": "other"},)])
+        assert here.offer("wanted").taken == 0
+        assert here.offer("other", 2).taken == 1
+        assert await run.outcome() == Completed([2])
+        (history,) = await run.histories()
+        signals = [event for event in history.events if event.HasField("workflow_execution_signaled_event_attributes")]
+        assert len(signals) == 2
+    assert here.wanted() == []
+
+
+async def test_events_that_come_before_the_run_says_what_it_wants_are_not_lost(here: Setting) -> None:
+    text = "do: [{l: {listen: {to: {any: [{with: {type: wanted}}], until: '${ length == 20 }'}}}}]"
+    async with here.running(text) as run:
+        await until(lambda: bool(here.wanted()))
+        for number in range(20):
+            here.offer("other")
+            here.offer("wanted", number)
+            await asyncio.sleep(0)
+        assert await run.outcome() == Completed(list(range(20)))
+
+
 async def test_a_faulted_document_fails_its_workflow_with_its_problem(here: Setting) -> None:
     async with http_server(answering(503)) as server:
         text = f"do: [{{c: {{call: http, with: {{method: get, endpoint: '{server.url}/'}}}}}}]"
@@ -268,10 +303,9 @@ async def test_who_attaches_to_a_run_that_listens_hands_events_on(here: Setting)
         first.run.cancel(goes_on=True)
         await first.outcome()
         queue = first.execution_id
-        event: CloudEvent = {"specversion": "1.0", "id": "1", "source": "urn:test", "type": "wanted", "data": 1}
         # That it listens was told long before the events that this one hears.
         async with here.following(text, execution_id=queue, queue=queue, after=1000) as second:
-            await until(lambda: here.bus.offer(event).taken > 0, 30)
+            await until(lambda: here.offer("wanted", 1).taken > 0, 30)
             assert await second.outcome() == Completed([1])
 
 

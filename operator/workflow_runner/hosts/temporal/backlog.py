@@ -12,7 +12,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from workflow_runner.hosts.temporal.run import RPC_SECONDS
+from workflow_runner.hosts.temporal.rpc import RPC_SECONDS
 
 LOOK_SECONDS = 10.0
 _KINDS = {"workflow": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, "activity": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY}

@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 from workflow_runner.errors import Unavailable
 from workflow_runner.hosts.temporal import names
 from workflow_runner.hosts.temporal.invoke_workflow import MOST_TIME
-from workflow_runner.hosts.temporal.run import RPC_SECONDS
+from workflow_runner.hosts.temporal.rpc import RPC_SECONDS
 from workflow_runner.proto.ai.stigmer.agentic.workflowexecution.v1.api_pb2 import WorkflowExecution
 from workflow_runner.settings.temporal import TemporalSettings
 

@@ -40,7 +40,8 @@ from workflow_runner.hosts.kept_executions import Bounds, KeptExecutions
 from workflow_runner.hosts.temporal import names
 from workflow_runner.hosts.temporal.execution import TemporalExecution
 from workflow_runner.hosts.temporal.limits import LARGEST_PLAIN, LARGEST_STORED
-from workflow_runner.hosts.temporal.run import RPC_SECONDS, TemporalRun
+from workflow_runner.hosts.temporal.rpc import RPC_SECONDS
+from workflow_runner.hosts.temporal.run import TemporalRun
 from workflow_runner.interpreter.events import ENDS, Event
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import ExecutionStatus, WorkflowProgressEvent
 from workflow_runner.settings.temporal import TemporalSettings

@@ -7,7 +7,7 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from workflow_runner.hosts.temporal import names
-from workflow_runner.hosts.temporal.run import persistently
+from workflow_runner.hosts.temporal.rpc import persistently
 from workflow_runner.proto.ai.stigmer.agentic.workflowexecution.v1 import enum_pb2
 from workflow_runner.proto.ai.stigmer.agentic.workflowexecution.v1.api_pb2 import WorkflowExecutionStatus
 

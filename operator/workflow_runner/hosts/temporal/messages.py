@@ -110,7 +110,7 @@ class CallRequest(Struct, rename="camel"):
 
 
 class Status(Struct, rename="camel"):
-    """The answer to the query `status`."""
+    """The answer to the query `status`. `wanted` is what a run that is `listening` may want (interpreter/subscriptions)."""
 
     execution_id: str
     phase: Literal["Running", "Paused", "Completed", "Failed", "Cancelled"]
@@ -119,6 +119,7 @@ class Status(Struct, rename="camel"):
     last_sequence: int
     control: Control
     listening: bool = False
+    wanted: list[dict[str, str]] = field(default_factory=list)
     continued: int = 0
     """How often the run was continued as new."""
     error: Object | None = None

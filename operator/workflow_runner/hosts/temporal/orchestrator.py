@@ -20,7 +20,7 @@ from workflow_runner.hosts.temporal import names
 from workflow_runner.hosts.temporal.failures import failure
 from workflow_runner.hosts.temporal.invoke_workflow import InvokeWorkflow, Terms, UnknownWorkflow
 from workflow_runner.hosts.temporal.records import Records
-from workflow_runner.hosts.temporal.run import RPC_SECONDS
+from workflow_runner.hosts.temporal.rpc import RPC_SECONDS
 from workflow_runner.proto.ai.stigmer.agentic.workflowexecution.v1 import enum_pb2
 from workflow_runner.proto.ai.stigmer.agentic.workflowexecution.v1.api_pb2 import WorkflowExecutionStatus
 from workflow_runner.settings.temporal import TemporalSettings

@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from workflow_runner import telemetry
 from workflow_runner.errors import Unavailable
 from workflow_runner.hosts.temporal import names
-from workflow_runner.hosts.temporal.run import RPC_SECONDS
+from workflow_runner.hosts.temporal.rpc import RPC_SECONDS
 from workflow_runner.settings.temporal import TemporalSettings
 
 Kind = Literal["workflow", "activity"]

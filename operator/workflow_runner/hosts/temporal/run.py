@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from temporalio import exceptions
 from temporalio.client import (
@@ -34,18 +34,18 @@ from workflow_runner.dsl.problems import RUNTIME, TIMEOUT, VALIDATION, Problem
 from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import InvalidDocument, InvalidInput, Unavailable
 from workflow_runner.expressions.documents import read_document
-from workflow_runner.hosts.event_bus import EventBus
+from workflow_runner.hosts.event_bus import CloudEvent, EventBus
 from workflow_runner.hosts.local import Source
 from workflow_runner.hosts.snapshots import event_from_json
 from workflow_runner.hosts.temporal import names, registry
 from workflow_runner.hosts.temporal.limits import LARGEST_PLAIN, needing_encryption, size_of, too_large
+from workflow_runner.hosts.temporal.listening import Listening, Status
 from workflow_runner.hosts.temporal.messages import Start, Steering, to_json
+from workflow_runner.hosts.temporal.rpc import LATER, MOST_PAUSE, REFUSALS, RPC_SECONDS, persistently, unflagging, unless_gone
 from workflow_runner.hosts.temporal.search_attributes import search_attributes
 from workflow_runner.interpreter.events import ENDS, Event, EventType, TaskCounts
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted, Outcome
-from workflow_runner.interpreter.subscriptions import Subscription
 
-RPC_SECONDS = timedelta(seconds=10)
 QUERY_SECONDS = timedelta(seconds=15)
 EXECUTION_SECONDS = timedelta(days=366)
 """Temporal ends a run after that, whatever it does; its document's limits come before."""
@@ -56,29 +56,13 @@ END_SECONDS = 2.0
 LOOK_SECONDS, MOST_LOOK_SECONDS, PAUSED_LOOK_SECONDS = 1.0, 10.0, 60.0
 """How often a run is asked for its events that no worker of this process tells of."""
 SOON_SECONDS = 0.2
-_MOST_PAUSE = 10.0
-_SOMETHING = ("", "")
+_UNANSWERED = (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError)
 _ENDS = {
     Completed: EventType.WORKFLOW_COMPLETED,
     Faulted: EventType.WORKFLOW_FAILED,
     Cancelled: EventType.WORKFLOW_CANCELLED,
 }
-_LATER = frozenset(
-    {
-        RPCStatusCode.UNAVAILABLE,
-        RPCStatusCode.DEADLINE_EXCEEDED,
-        RPCStatusCode.RESOURCE_EXHAUSTED,
-        RPCStatusCode.UNKNOWN,
-        RPCStatusCode.INTERNAL,
-        RPCStatusCode.ABORTED,
-        RPCStatusCode.CANCELLED,
-    }
-)
-_REFUSALS = frozenset({RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.FAILED_PRECONDITION})
-"""A run that has been started goes on, also while a key is exchanged or a namespace moves: who follows it waits for that."""
-
 log = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 
 class TemporalRun:
@@ -131,7 +115,6 @@ class TemporalRun:
         self._timeout = timeout
         self._heartbeat_seconds = heartbeat_seconds
         self._activity_queue = activity_queue
-        self._bus = bus
         self._memo = memo or {}
         self._asking = asking
         self._environment = environment or {}
@@ -155,8 +138,8 @@ class TemporalRun:
         """What was told before this process came is known."""
         self._end: tuple[int, Event] | None = None
         self._progress = 0
-        self._listening: set[tuple[str, str]] = set()
-        self._heard = asyncio.Event()
+        self._listening = None if bus is None else Listening(bus)
+        self._listeners: set[tuple[str, str]] = set()
         self.paused = False
         """Whether a pause has taken effect: nothing of the run is going on."""
 
@@ -314,13 +297,16 @@ class TemporalRun:
             self._begun = await persistently(self._started, "the run cannot be started")
         handle, attached = self._begun
         works = [partial(self._steered, handle, attached)]
-        if self._bus is not None:
-            works.append(partial(self._events_handed_on, handle, self._bus))
+        if self._listening is not None:
+            works += [
+                partial(self._wanted_asked, handle, self._listening),
+                partial(self._events_handed_on, handle, self._listening),
+            ]
         if attached or self._asking:
             works.append(partial(self._asked, handle, attached))
         tasks = [asyncio.create_task(unflagging(work), name=f"{work.func.__name__} {self._execution_id}") for work in works]
         try:
-            outcome = await persistently(lambda: self._ended(handle), "the run cannot be followed", _LATER | _REFUSALS)
+            outcome = await persistently(lambda: self._ended(handle), "the run cannot be followed", LATER | REFUSALS)
         finally:
             for task in tasks:
                 task.cancel()
@@ -410,45 +396,32 @@ class TemporalRun:
         try:
             await self._signal(handle, names.CANCEL, to_json(self._cancel))
         except RPCError as error:
-            if error.status in _LATER:
+            if error.status in LATER:
                 raise
             log.warning("a run takes no signals any more; it is cancelled without one", extra={"error": error.message[:300]})
-        await _unless_gone(handle.cancel(rpc_timeout=RPC_SECONDS))
+        await unless_gone(handle.cancel(rpc_timeout=RPC_SECONDS))
 
     async def _signal(self, handle: WorkflowHandle[Any, Any], name: str, argument: dict[str, Any]) -> None:
-        await _unless_gone(handle.signal(name, argument, rpc_timeout=RPC_SECONDS))
+        await unless_gone(handle.signal(name, argument, rpc_timeout=RPC_SECONDS))
 
-    async def _events_handed_on(self, handle: WorkflowHandle[Any, Any], bus: EventBus) -> None:
-        """While the run listens, what comes to this process's bus goes to it by signal; the run looks whether it wants it."""
-        subscription: Subscription | None = None
-        try:
-            while True:
-                self._heard = asyncio.Event()
-                if self._listening and subscription is None:
-                    subscription = Subscription([{}], [])
-                    bus.subscribe(subscription)
-                elif not self._listening and subscription is not None:
-                    bus.unsubscribe(subscription)
-                    subscription = None
-                if subscription is None:
-                    await self._heard.wait()
-                    continue
-                while subscription.waiting:
-                    event = subscription.waiting[0]
-                    await persistently(
-                        lambda event=event: self._signal(handle, names.EVENT, event),  # type: ignore[misc]
-                        "an event cannot be handed on",
-                    )
-                    subscription.waiting.pop(0)
-                waits = [asyncio.ensure_future(one.wait()) for one in (self._heard, bus.arrived(subscription))]
-                try:
-                    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for wait in waits:
-                        wait.cancel()
-        finally:
-            if subscription is not None:
-                bus.unsubscribe(subscription)
+    async def _wanted_asked(self, handle: WorkflowHandle[Any, Any], listening: Listening) -> None:
+        async def status() -> Status | None:
+            try:
+                found: Status = await handle.query(names.STATUS, rpc_timeout=QUERY_SECONDS)
+            except _UNANSWERED as error:
+                log.info("what a run on Temporal listens for is not known yet", extra={"error": str(error)[:300]})
+                return None
+            return found
+
+        await listening.ask(status)
+
+    async def _events_handed_on(self, handle: WorkflowHandle[Any, Any], listening: Listening) -> None:
+        """The run looks itself, too, whether it wants an event."""
+
+        async def send(event: CloudEvent) -> None:
+            await persistently(lambda: self._signal(handle, names.EVENT, event), "an event cannot be handed on")
+
+        await listening.hand_on(send)
 
     async def _asked(self, handle: WorkflowHandle[Any, Any], attached: bool) -> None:
         """Ask what the run has told: what it told before this process came, and with `asking` from then on, too, the more
@@ -457,7 +430,7 @@ class TemporalRun:
         while attached and not await self._catch_up(handle):
             # No worker can be asked yet: the run is followed from here on, and what it told before comes later.
             failures += 1
-            await asyncio.sleep(min(_MOST_PAUSE, LOOK_SECONDS * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await asyncio.sleep(min(MOST_PAUSE, LOOK_SECONDS * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
         self._knows_all = True
         self.caught_up()
         pause, known = LOOK_SECONDS, self.last_sequence
@@ -479,10 +452,11 @@ class TemporalRun:
         """Hear what is not known of what was told. False where no worker can be asked."""
         more = True
         while more:
+            changes = 0 if self._listening is None else self._listening.changes
             try:
                 # The question has a worker replay the run; one in this process tells what it told before by that alone.
                 page = await handle.query(names.EVENTS, self._follower.last, rpc_timeout=QUERY_SECONDS)
-            except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+            except _UNANSWERED as error:
                 log.info("what a run on Temporal has told is not known yet", extra={"error": str(error)[:300]})
                 return False
             await asyncio.sleep(0)  # what the worker told meanwhile comes first
@@ -493,10 +467,8 @@ class TemporalRun:
         status = page["status"]
         self._follower.counts, self._progress = TaskCounts(**status["counts"]), status["progress"]
         self.paused = status["phase"] == "Paused"
-        if status["listening"]:
-            # What listens was told before this process came; until the run ends, that is.
-            self._listening.add(_SOMETHING)
-            self._heard.set()
+        if self._listening is not None:
+            self._listening.stands(status, as_of=changes)
         return True
 
     async def _last_event(self, handle: WorkflowHandle[Any, Any], outcome: Outcome, *, attached: bool) -> tuple[int, Event]:
@@ -530,11 +502,13 @@ class TemporalRun:
             case EventType.WORKFLOW_RESUMED:
                 self.paused = False
             case EventType.CORRELATION_STARTED:
-                self._listening.add(key)
-                self._heard.set()
-            case EventType.TASK_COMPLETED | EventType.TASK_FAILED | EventType.TASK_CANCELLED if key in self._listening:
-                self._listening.discard(key)
-                self._heard.set()
+                self._listeners.add(key)
+                if self._listening is not None:
+                    self._listening.begins()
+            case EventType.TASK_COMPLETED | EventType.TASK_FAILED | EventType.TASK_CANCELLED if key in self._listeners:
+                self._listeners.discard(key)
+                if self._listening is not None:
+                    self._listening.ends()
         if event.type in ENDS:
             self._end = (number, event)
             self._told_end.set()
@@ -565,42 +539,6 @@ def _outcome(cause: BaseException) -> Outcome:
             return Faulted(Problem.standard(TIMEOUT, "Temporal ended the run: its execution time-out has passed", instance="/"))
         case _:
             return Faulted(Problem.standard(RUNTIME, f"the run failed in Temporal: {cause}"[:2000]))
-
-
-async def persistently(work: Callable[[], Awaitable[_T]], what: str, later: frozenset[RPCStatusCode] = _LATER) -> _T:
-    """Try until Temporal answers: a server that restarts is no end of anything. Raises RPCError for a refusal."""
-    pause, told = 0.2, False
-    while True:
-        try:
-            return await work()
-        except RPCError as error:
-            if error.status not in later:
-                raise
-            if not told:
-                log.warning("%s; it is tried again", what, extra={"error": error.message[:300]})
-                told = True
-        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-        pause = min(pause * 2, _MOST_PAUSE)
-
-
-async def unflagging(work: Callable[[], Awaitable[None]]) -> None:
-    """Begin again until it ends by itself, whatever goes wrong: a run that nobody can steer, or hears of, would be worse."""
-    while True:
-        try:
-            await work()
-            return
-        except Exception:
-            log.exception("what follows a run on Temporal failed; it begins again")
-        await asyncio.sleep(random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-
-
-async def _unless_gone(work: Awaitable[_T]) -> None:
-    """A run that has ended hears nothing."""
-    try:
-        await work
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
 
 
 async def terminated(client: Client, execution_id: str, reason: str) -> bool:

@@ -34,6 +34,7 @@ from workflow_runner.interpreter.events import Event, EventType, retold, reworde
 from workflow_runner.interpreter.frames import WorkflowFrame
 from workflow_runner.interpreter.interpret import interpret
 from workflow_runner.interpreter.outcome import Completed, Faulted
+from workflow_runner.interpreter.subscriptions import all_wanted
 
 MOST_EVENTS = 500
 """Of the newest, which `events` gives and a continued run takes along."""
@@ -261,6 +262,7 @@ class RunWorkflow:
     def _status(self) -> Status:
         phase = self._ended or ("Paused" if self._hold.held else "Running")
         carried = self._start.carried
+        listeners = self._effects.bus.subscriptions
         error = None if self._error is None else self._error.to_dict()
         return Status(
             execution_id=self._start.execution_id,
@@ -269,7 +271,8 @@ class RunWorkflow:
             counts=self._frame.counts,
             last_sequence=self._buffer.last,
             control=self._control,
-            listening=bool(self._effects.bus.subscriptions),
+            listening=bool(listeners),
+            wanted=[dict(each) for each in all_wanted(listeners)],
             continued=0 if carried is None else carried.runs,
             error=error,
         )

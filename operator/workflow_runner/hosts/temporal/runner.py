@@ -32,7 +32,8 @@ from workflow_runner.hosts.temporal import names
 from workflow_runner.hosts.temporal.failures import failure
 from workflow_runner.hosts.temporal.limits import LARGEST_PLAIN, LARGEST_STORED
 from workflow_runner.hosts.temporal.records import Prepared, Records, execution_of
-from workflow_runner.hosts.temporal.run import RPC_SECONDS, TemporalRun, persistently, unflagging
+from workflow_runner.hosts.temporal.rpc import RPC_SECONDS, persistently, unflagging
+from workflow_runner.hosts.temporal.run import TemporalRun
 from workflow_runner.interpreter.events import ENDS, Event, EventType
 from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import WorkflowProgressEvent
 from workflow_runner.reconcile.live import LiveRun

@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from workflow_runner.errors import Unavailable
-from workflow_runner.hosts.temporal.run import RPC_SECONDS
+from workflow_runner.hosts.temporal.rpc import RPC_SECONDS
 from workflow_runner.settings.temporal import TemporalSettings
 
 TRIES = 30

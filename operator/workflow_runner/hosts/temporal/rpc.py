@@ -1,0 +1,68 @@
+"""Calls of Temporal's server: their deadline, and how often they are made. Used by all of this package that talks to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from temporalio.service import RPCError, RPCStatusCode
+
+RPC_SECONDS = timedelta(seconds=10)
+LATER = frozenset(
+    {
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.UNKNOWN,
+        RPCStatusCode.INTERNAL,
+        RPCStatusCode.ABORTED,
+        RPCStatusCode.CANCELLED,
+    }
+)
+"""What a server answers, or is said for it, that may be otherwise soon."""
+REFUSALS = frozenset({RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.FAILED_PRECONDITION})
+"""A run that has been started goes on, also while a key is exchanged or a namespace moves: who follows it waits for that."""
+MOST_PAUSE = 10.0
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+async def persistently(work: Callable[[], Awaitable[_T]], what: str, later: frozenset[RPCStatusCode] = LATER) -> _T:
+    """Try until Temporal answers: a server that restarts is no end of anything. Raises RPCError for a refusal."""
+    pause, told = 0.2, False
+    while True:
+        try:
+            return await work()
+        except RPCError as error:
+            if error.status not in later:
+                raise
+            if not told:
+                log.warning("%s; it is tried again", what, extra={"error": error.message[:300]})
+                told = True
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        pause = min(pause * 2, MOST_PAUSE)
+
+
+async def unflagging(work: Callable[[], Awaitable[None]]) -> None:
+    """Begin again until it ends by itself, whatever goes wrong: a run that nobody can steer, or hears of, would be worse."""
+    while True:
+        try:
+            await work()
+            return
+        except Exception:
+            log.exception("what follows a run on Temporal failed; it begins again")
+        await asyncio.sleep(random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+
+
+async def unless_gone(work: Awaitable[_T]) -> None:
+    """A run that has ended hears nothing."""
+    try:
+        await work
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
