@@ -1,7 +1,8 @@
 """Records runs for test_replay: `python -m tests.replay.record [NAME…]`, without names all that there are no recordings of.
 
-A name is that of an example's case (`tasks/fork`) or of a story (`stories/…`, stories.py). Each runs on a development server,
-as the tests of the examples do it, and its histories are written down with what it told, without the names of this machine.
+A name is that of an example's case (`tasks/fork`), of a story (`stories/…`, stories.py) or of an invocation (`invocations/…`,
+invocations.py). Each runs on a development server, as the tests of the examples do it, and its histories are written down with
+what it told, without the names of this machine.
 
 Record what is new only. A recording is never made anew: it stands for runs that are under way somewhere, and which the next
 version has to go on with. Where a change would break it, the old behaviour is kept for old runs (`workflow.patched`), or the
@@ -20,9 +21,11 @@ from typing import Any
 from tests.integration.examples.cases import Case, cases
 from tests.integration.examples.test_examples import SECRETS, send, world_for
 from tests.integration.temporal.runs import Followed, Setting, setting
+from tests.integration.temporal.topology import topology
+from tests.replay.invocations import INVOCATIONS
 from tests.replay.recordings import FOLDER, Recording, key_folder, path_of
 from tests.replay.stories import STORIES, Story
-from tests.servers.temporal import shared_temporal_server
+from tests.servers.temporal import shared_temporal_server, temporal_server
 
 from workflow_runner.cli.host import host_options
 from workflow_runner.expressions.documents import read_document
@@ -34,10 +37,12 @@ from workflow_runner.interpreter.outcome import Completed, Faulted
 
 def all_names() -> list[str]:
     """What there is to be recorded."""
-    return sorted([*(case.name for case in cases()), *STORIES])
+    return sorted([*(case.name for case in cases()), *STORIES, *INVOCATIONS])
 
 
 async def _record(name: str) -> Recording:
+    if name in INVOCATIONS:
+        return await _invocation(name)
     with tempfile.TemporaryDirectory() as folder:
         keys = key_folder(Path(folder))
         if name in STORIES:
@@ -76,6 +81,14 @@ async def _example(case: Case, keys: Path) -> Recording:
     return await _written(case.name, here, run)
 
 
+async def _invocation(name: str) -> Recording:
+    id_ = name.rpartition("/")[2]
+    async with temporal_server() as address, topology(address) as place:
+        await INVOCATIONS[name](place, id_)
+        history = await place.invocation(id_).fetch_history()
+    return Recording(name, id_, False, [], [0] * 5, [_nameless(history.to_json_dict())])
+
+
 async def _written(name: str, here: Setting, run: Followed) -> Recording:
     counts = run.run.counts
     return Recording(
@@ -112,7 +125,7 @@ async def _main(wanted: list[str]) -> None:
 
 def _wanted() -> list[str]:
     parser = argparse.ArgumentParser(prog="python -m tests.replay.record", description="Record runs for tests/replay.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of an example's case, or of a story")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of an example's case, a story, or an invocation")
     named = parser.parse_args().names
     if unknown := sorted(set(named) - set(all_names())):
         parser.error(f"there is no {unknown[0]!r}; there are: {', '.join(all_names())}")

@@ -18,6 +18,7 @@ from typing import Any
 
 from temporalio.converter import DataConverter
 
+from workflow_runner.hosts.temporal import names
 from workflow_runner.hosts.temporal.payloads import data_converter
 from workflow_runner.settings.temporal import PayloadSettings
 
@@ -30,7 +31,8 @@ Object = dict[str, Any]
 
 @dataclass
 class Recording:
-    """One run. `events` are as `snapshots.event_to_json` writes them, `counts` how many tasks it had in the end."""
+    """One run. `events` are as `snapshots.event_to_json` writes them, `counts` how many tasks it had in the end. An invocation
+    tells nothing, and has no tasks."""
 
     name: str
     execution_id: str
@@ -38,6 +40,12 @@ class Recording:
     events: list[Object]
     counts: list[int]
     histories: list[Object]
+
+    @property
+    def workflow_id(self) -> str:
+        """Its id in Temporal."""
+        is_invocation = self.name.startswith("invocations/")
+        return names.invoke_id(self.execution_id) if is_invocation else names.run_id(self.execution_id)
 
     @property
     def path(self) -> Path:

@@ -13,6 +13,8 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.converter import DataConverter
@@ -27,7 +29,8 @@ from temporalio.worker import (
 from tests.replay.recordings import Recording, converter, read
 
 from workflow_runner.hosts.snapshots import event_to_json
-from workflow_runner.hosts.temporal import names, registry
+from workflow_runner.hosts.temporal import registry
+from workflow_runner.hosts.temporal.invoke_workflow import InvokeWorkflow
 from workflow_runner.hosts.temporal.worker import WORKFLOW_RUNNER, WORKFLOWS
 from workflow_runner.interpreter.events import Event, TaskCounts
 
@@ -56,7 +59,7 @@ class _Given(Interceptor):
         class Outbound(WorkflowOutboundInterceptor):
             def start_activity(self, input: StartActivityInput) -> workflow.ActivityHandle[Any]:  # noqa: A002
                 info = workflow.info()
-                given.setdefault(info.run_id, []).append([input.activity, *json.loads(json.dumps(input.args))])
+                given.setdefault(info.run_id, []).append([input.activity, *map(_as_json, input.args)])
                 return super().start_activity(input)
 
         class Inbound(WorkflowInboundInterceptor):
@@ -72,8 +75,12 @@ async def _recorded(history: WorkflowHistory, converter: DataConverter) -> list[
     for event in history.events:
         if event.HasField("activity_task_scheduled_event_attributes"):
             scheduled = event.activity_task_scheduled_event_attributes
-            found.append([scheduled.activity_type.name, *await converter.decode(scheduled.input.payloads)])
+            found.append([scheduled.activity_type.name, *map(_as_json, await converter.decode(scheduled.input.payloads))])
     return found
+
+
+def _as_json(argument: Any) -> Any:
+    return MessageToDict(argument) if isinstance(argument, Message) else json.loads(json.dumps(argument))
 
 
 def _differing(recorded: list[Any], given: list[Any]) -> Any:
@@ -97,7 +104,7 @@ def _is_same(recorded: Any, given: Any) -> bool:
 async def _replay(recordings: list[Recording], *, encrypted: bool) -> None:
     given, data = _Given(), converter(encrypted=encrypted)
     replayer = Replayer(
-        workflows=WORKFLOWS,
+        workflows=(*WORKFLOWS, InvokeWorkflow),
         workflow_runner=WORKFLOW_RUNNER,
         data_converter=data,
         namespace="default",
@@ -108,7 +115,7 @@ async def _replay(recordings: list[Recording], *, encrypted: bool) -> None:
     async def histories() -> AsyncIterator[WorkflowHistory]:
         for recording, history in each:
             registry.follow(recording.execution_id, _Heard())
-            yield WorkflowHistory.from_json(names.run_id(recording.execution_id), history)
+            yield WorkflowHistory.from_json(recording.workflow_id, history)
 
     place = 0
     async with replayer.workflow_replay_iterator(histories()) as results:

@@ -25,7 +25,7 @@ from workflow_runner.cli.eventing import Eventing, EventOptions, event_options, 
 from workflow_runner.cli.host import host_options
 from workflow_runner.dsl.diagnostics import DocumentErrors
 from workflow_runner.dsl.problems import RUNTIME, Problem
-from workflow_runner.errors import InvalidInput, WorkflowRunnerError
+from workflow_runner.errors import InvalidInput, PermissionDenied, Temporary, Unauthenticated, WorkflowRunnerError
 from workflow_runner.hosts.buffer import NOTHING_KEPT, Kept
 from workflow_runner.hosts.events import fits
 from workflow_runner.hosts.local import LocalRun, Source
@@ -140,9 +140,7 @@ async def _run(
             try:
                 temporal = await _unless_told_to_stop(stack.enter_async_context(opened))
             except WorkflowRunnerError as error:
-                # Nothing has happened yet: the operator says why it does not begin, and tries again.
-                _leave_message(settings, {"code": error.code, "message": telemetry.redact(str(error))[:1000]})
-                print(f"workflow-runner: {error.code}: {error}", file=sys.stderr)
+                _leave_message(settings, _not_begun(error))
                 return TRY_LATER
             if temporal is None:
                 return INTERRUPTED
@@ -268,6 +266,9 @@ class _Pod:
             if self._temporal is not None:
                 self._remote.skip_to(self._reporter.delivered_sequence)
             code, message = await self._outcome()
+            if code == TRY_LATER:
+                _leave_message(self._settings, message)
+                return code
             if self._interrupted and code == CANCELLED:
                 if self._checkpoints is not None:
                     await self._checkpoints.save()
@@ -333,6 +334,8 @@ class _Pod:
         except DocumentErrors as error:
             text = "; ".join(str(diagnostic) for diagnostic in error.diagnostics[:5])
             return INVALID, {"phase": "Failed", "message": text[:1000]}
+        except (Temporary, Unauthenticated, PermissionDenied) as error:
+            return TRY_LATER, _not_begun(error)
         match outcome:
             case Completed(output):
                 small = fits(output, TERMINATION_MESSAGE_BYTES)
@@ -403,6 +406,12 @@ def _kept(snapshot: Snapshot | None, temporal: Temporal | None) -> Kept | None:
     if snapshot is not None:
         return snapshot.kept
     return None if temporal is None else NOTHING_KEPT
+
+
+def _not_begun(error: WorkflowRunnerError) -> Json:
+    """Nothing has happened yet: the operator says why the run does not begin, and tries again."""
+    print(f"workflow-runner: {error.code}: {error}", file=sys.stderr)
+    return {"code": error.code, "message": telemetry.redact(str(error))[:1000]}
 
 
 def _redacted(problem: Problem) -> Json:

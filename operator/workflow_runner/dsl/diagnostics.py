@@ -24,6 +24,11 @@ _LONGEST_NAME = 80
 _MOST_NAMES = 500
 
 
+def place_in(file: str, position: Position, pointer: str) -> str:
+    """`file:line:column`, or `file:pointer` in an object."""
+    return f"{file}:{position.line}:{position.column}" if position.line else f"{file}:{pointer or '/'}"
+
+
 class Diagnostic(Struct, frozen=True):
     """One message about a document.
 
@@ -44,7 +49,7 @@ class Diagnostic(Struct, frozen=True):
     @property
     def place(self) -> str:
         """`file:line:column`, or `file:pointer` of an object."""
-        return f"{self.file}:{self.line}:{self.column}" if self.line else f"{self.file}:{self.pointer or '/'}"
+        return place_in(self.file, Position(self.line, self.column), self.pointer)
 
     @property
     def text(self) -> str:

@@ -229,7 +229,7 @@ class TestSecrets:
         assert failed.value.cause.type == "temporal.secrets-unencrypted"
         status = place.final("wfx-1")
         assert status.phase == FAILED
-        assert status.error.startswith("temporal.secrets-unencrypted: ")
+        assert status.error.startswith("temporal.secrets-unencrypted: WorkflowSpec:/do/0/call/set/token: a value made")
         assert "encryption keys" in status.error
         assert canaries.found_in(await written(handle)) == []
 

@@ -11,9 +11,7 @@ import random
 from collections.abc import Callable, Mapping
 
 from temporalio.client import Client
-from temporalio.service import RPCError
 
-from workflow_runner import telemetry
 from workflow_runner.dsl.model import DocumentInfo
 from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import Unavailable, WorkflowRunnerError
@@ -95,8 +93,8 @@ class TemporalExecution(ExecutionEvents):
         why: WorkflowRunnerError = Stopping(f"this runner is stopping: execution {self.id!r} goes on in Temporal")
         try:
             await run.run()
-        except RPCError as error:
-            why = Unavailable(f"Temporal refuses to tell of the run: {telemetry.redact(error.message)[:500]}")
+        except WorkflowRunnerError as error:
+            why = Unavailable(str(error), code=error.code)
             log.warning("a run on Temporal cannot be followed any more", extra={"execution": self.id, "error": str(why)})
         except Exception:
             log.exception("a run on Temporal cannot be followed: this is a bug of the workflow runner")

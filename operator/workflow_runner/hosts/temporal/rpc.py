@@ -11,6 +11,9 @@ from typing import TypeVar
 
 from temporalio.service import RPCError, RPCStatusCode
 
+from workflow_runner import telemetry
+from workflow_runner.errors import InvalidInput, PermissionDenied, Unauthenticated, Unavailable, WorkflowRunnerError
+
 RPC_SECONDS = timedelta(seconds=10)
 LATER = frozenset(
     {
@@ -46,6 +49,25 @@ async def persistently(work: Callable[[], Awaitable[_T]], what: str, later: froz
                 told = True
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
         pause = min(pause * 2, MOST_PAUSE)
+
+
+def refusal(error: RPCError) -> WorkflowRunnerError:
+    """Why Temporal does not take a run, or does not know it any more."""
+    said, code = f"{error.status.name}: {telemetry.redact(error.message)[:500]}", "temporal.run-refused"
+    match error.status:
+        case RPCStatusCode.UNAUTHENTICATED:
+            hint = "check TEMPORAL_API_KEY, or the certificate of TEMPORAL_TLS_CERTIFICATE"
+            return Unauthenticated(f"Temporal does not know who calls: {said}", code="temporal.unauthenticated", hint=hint)
+        case RPCStatusCode.PERMISSION_DENIED:
+            message, hint = (
+                f"Temporal does not let this caller run workflows: {said}",
+                "check the rights of the key or certificate",
+            )
+            return PermissionDenied(message, code="temporal.permission-denied", hint=hint)
+        case RPCStatusCode.FAILED_PRECONDITION:
+            return Unavailable(f"Temporal does not take the run as things stand: {said}", code=code)
+        case _:
+            return InvalidInput(f"Temporal refuses the run: {said}", code=code)
 
 
 async def unflagging(work: Callable[[], Awaitable[None]]) -> None:

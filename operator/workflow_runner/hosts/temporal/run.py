@@ -29,6 +29,7 @@ from temporalio.exceptions import ApplicationError, CancelledError, TerminatedEr
 from temporalio.service import RPCError, RPCStatusCode
 
 from workflow_runner import __version__
+from workflow_runner.dsl.diagnostics import place_in
 from workflow_runner.dsl.model import DocumentInfo, Workflow
 from workflow_runner.dsl.problems import RUNTIME, TIMEOUT, VALIDATION, Problem
 from workflow_runner.dsl.templates import Json
@@ -41,7 +42,16 @@ from workflow_runner.hosts.temporal import names, registry
 from workflow_runner.hosts.temporal.limits import LARGEST_PLAIN, needing_encryption, size_of, too_large
 from workflow_runner.hosts.temporal.listening import Listening, Status
 from workflow_runner.hosts.temporal.messages import Start, Steering, to_json
-from workflow_runner.hosts.temporal.rpc import LATER, MOST_PAUSE, REFUSALS, RPC_SECONDS, persistently, unflagging, unless_gone
+from workflow_runner.hosts.temporal.rpc import (
+    LATER,
+    MOST_PAUSE,
+    REFUSALS,
+    RPC_SECONDS,
+    persistently,
+    refusal,
+    unflagging,
+    unless_gone,
+)
 from workflow_runner.hosts.temporal.search_attributes import search_attributes
 from workflow_runner.interpreter.events import ENDS, Event, EventType, TaskCounts
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted, Outcome
@@ -233,8 +243,8 @@ class TemporalRun:
         return await (await self._begun[0].describe(rpc_timeout=RPC_SECONDS)).memo()
 
     async def run(self) -> Outcome:
-        """Start the run, or attach to it, and tell how it ended. Raises InvalidDocument, which is told before; and
-        InvalidInput for a document that needs encryption; and RPCError for what Temporal refuses for good. Call it once."""
+        """Start the run, or attach to it, and tell how it ended. Call it once. Raises InvalidDocument, which is told before;
+        InvalidInput for a document that needs encryption; and what `rpc.refusal` gives for what Temporal refuses."""
         if self._begun is None:
             await self._read()
             self._check()
@@ -246,6 +256,8 @@ class TemporalRun:
         try:
             await asyncio.wait([work, left], return_when=asyncio.FIRST_COMPLETED)
             return work.result() if work.done() else Cancelled(self._reason)
+        except RPCError as error:
+            raise refusal(error) from error
         finally:
             for task in (work, left):
                 task.cancel()
@@ -274,7 +286,7 @@ class TemporalRun:
             return
         assert isinstance(workflow, Workflow)  # noqa: S101 - it was read before
         if not self._encrypted and (open_ := needing_encryption(workflow, self._no_secrets(workflow))):
-            where = f"{workflow.file}:{open_.position.line}:{open_.position.column}"
+            where = place_in(workflow.file, open_.position, open_.pointer)
             raise InvalidInput(
                 f"{where}: a value made from secrets would be in Temporal's history, which is not encrypted",
                 code="temporal.secrets-unencrypted",

@@ -22,7 +22,6 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
-from workflow_runner import telemetry
 from workflow_runner.dsl.model import DocumentInfo
 from workflow_runner.errors import Internal, Temporary, Unavailable, WorkflowRunnerError
 from workflow_runner.hosts.buffer import NOTHING_KEPT, Kept
@@ -258,12 +257,6 @@ class Runner:
             await run.run()
         except WorkflowRunnerError as error:
             return failure(error, "an execution cannot be carried out", followed.id)
-        except RPCError as error:
-            return ApplicationError(
-                f"Temporal refuses the run: {error.status.name}: {telemetry.redact(error.message)[:500]}",
-                type="temporal.run-refused",
-                non_retryable=True,
-            )
         except Exception as error:
             log.exception("an execution cannot be followed: this is a bug of the workflow runner", extra={"id": followed.id})
             bug = f"{type(error).__name__} in the runner: this is a bug of the workflow runner"
