@@ -67,7 +67,8 @@ _TYPE_NAMES: Mapping[type, str] = {
 
 
 class Fields(Struct):
-    """One document being read. `secrets` are the declared ones; `expressions` all that were found so far.
+    """One document being read. `secrets` are the declared ones; `expressions` all that were found so far, and `sealed` those
+    of Workflow.sealed.
 
     `authentications`, `errors`, `retries` and `timeouts` are the nodes of the reusable parts; `read_authentications`,
     `read_errors`, `read_retries` and `read_timeouts` what they become among the variables that are available where they
@@ -81,6 +82,7 @@ class Fields(Struct):
     retries: dict[str, tuple[str, Node]] = field(default_factory=dict)
     timeouts: dict[str, tuple[str, Node]] = field(default_factory=dict)
     expressions: list[Expression] = field(default_factory=list)
+    sealed: set[Expression] = field(default_factory=set)
     read_authentications: dict[tuple[str, Scope], Authentication | None] = field(default_factory=dict)
     read_errors: dict[tuple[str, Scope], ErrorDefinition | None] = field(default_factory=dict)
     read_retries: dict[tuple[str, Scope], RetryPolicy | None] = field(default_factory=dict)
@@ -92,6 +94,10 @@ class Fields(Struct):
     loose: bool = False
     """`evaluate.mode: loose`: any string of a template is an expression when `compiles` says so of it."""
     compiles: Callable[[Expression], bool] = lambda _: True
+
+    def seal(self, templates: Iterable[Template | None]) -> None:
+        """What these give never becomes data; of those only that are expressions and not made of some."""
+        self.sealed.update(each for each in templates if isinstance(each, Expression))
 
     def members(
         self,

@@ -116,6 +116,7 @@ def _read(root: Node, findings: Findings, compiles: Callable[[Expression], bool]
         use=use,
         file=findings.file,
         expressions=tuple(fields.expressions),
+        sealed=frozenset(fields.sealed),
         schemas=tuple(fields.schemas),
         source=root,
     )

@@ -537,6 +537,8 @@ class Workflow(Struct, frozen=True, kw_only=True, eq=False):
     use: Use = field(default_factory=Use)
     file: str = "<document>"
     expressions: tuple[Expression, ...] = ()
+    sealed: frozenset[Expression] = frozenset()
+    """Those of them whose values only whoever carries a call out sees: of authentication, and of what an agent is given."""
     schemas: tuple[Schema, ...] = ()
     source: Node | None = None
 

@@ -11,7 +11,7 @@ from workflow_runner.dsl.fields import Fields, Found, Place
 from workflow_runner.dsl.model import AgentCallTask, Task
 from workflow_runner.dsl.nodes import items
 from workflow_runner.dsl.read_openapi import object_template
-from workflow_runner.dsl.templates import Literal, Template
+from workflow_runner.dsl.templates import Literal, ObjectTemplate, Template
 
 SCOPES = ("organization", "platform")
 """Who owns the agent."""
@@ -35,6 +35,7 @@ def read_agent(fields: Fields, place: Place, found: Found) -> Task | None:
     scope = fields.one_of(parts.get("scope"), "scope", SCOPES)
     output = fields.one_of(parts.get("output"), "output", ("content", "response"))
     env = object_template(fields, parts, "env", place)
+    fields.seal([part for _, part in env.items] if isinstance(env, ObjectTemplate) else [env])
     if "env" in parts and isinstance(parts["env"][1].json, dict):
         for name, where, key, _ in items(parts["env"][1], parts["env"][0]):
             if _VARIABLE.fullmatch(name) is None:

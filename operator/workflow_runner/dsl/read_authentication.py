@@ -151,7 +151,9 @@ def _scheme(fields: Fields, scheme: str, found: tuple[str, Node], scope: Scope) 
     pointer, node = found
     place: dict[str, Any] = {"scheme": scheme, "pointer": pointer, "position": node.position}
     if scheme == "bearer" and isinstance(node.json, str):  # dsl.md writes the token so
-        return Authentication(members={"token": fields.template(node, pointer, scope)}, **place)
+        token = fields.template(node, pointer, scope)
+        fields.seal([token])
+        return Authentication(members={"token": token}, **place)
     what = f"{scheme} authentication"
     if isinstance(node.json, dict) and "use" in node.members:
         parts = fields.members(node, pointer, ("use",), what=f"{what} from a secret")
@@ -173,6 +175,7 @@ def _scheme(fields: Fields, scheme: str, found: tuple[str, Node], scope: Scope) 
             members.update(_list(fields, parts[name], name, scope))
     if lists:
         _check_oauth2(fields, members, found, what)
+    fields.seal(members.values())
     return Authentication(members=members, **place)
 
 

@@ -160,15 +160,22 @@ class TestSecrets:
             assert "with canary" not in told
             assert canaries.found_in(str((await run.described()).raw_description)) == []
 
-    async def test_an_authentication_works_unencrypted_and_stays_in_this_process(self, here: Setting) -> None:
+    @pytest.mark.parametrize(
+        "policy",
+        ["{bearer: {use: login}}", "{bearer: {token: '${ $secrets.login.token }'}}", "{use: known}"],
+        ids=["a secret", "an expression", "a policy under use"],
+    )
+    async def test_an_authentication_works_unencrypted_and_stays_in_this_process(self, here: Setting, policy: str) -> None:
         async with http_server(answering(200, "{}", "application/json")) as server:
             text = f"""
                 document: {{dsl: '1.0.3', namespace: tests, name: test, version: '1.0.0'}}
-                use: {{secrets: [login]}}
+                use:
+                  secrets: [login]
+                  authentications: {{known: {{bearer: {{token: '${{ $secrets.login.token }}'}}}}}}
                 do:
                   - c:
                       call: http
-                      with: {{method: get, endpoint: {{uri: '{server.url}/', authentication: {{bearer: {{use: login}}}}}}}}
+                      with: {{method: get, endpoint: {{uri: '{server.url}/', authentication: {policy}}}}}
                 """
             async with here.running(text, secrets={"login": {"token": canaries.BEARER}}) as run:
                 assert await run.outcome() == Completed({})

@@ -8,7 +8,6 @@ for ever.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container
 from typing import Any
 
@@ -18,8 +17,6 @@ from workflow_runner.dsl.templates import Expression
 from workflow_runner.expressions.programs import dump
 from workflow_runner.hosts.temporal.payloads import MOST_INLINE, MOST_STORED
 
-_CARRIED_SEALED = re.compile(r"/authentication(/|$)|/with/env(/|$)")
-"""Where expressions are evaluated by whoever makes the call: their values never leave the worker."""
 _SECRET = frozenset({"secrets", "authorization"})
 
 LARGEST_PLAIN, LARGEST_STORED = MOST_INLINE, MOST_STORED
@@ -43,7 +40,7 @@ def needing_encryption(workflow: Workflow, plain: Container[str] = frozenset()) 
     `plain` are no secrets, though documents call them so."""
     for expression in workflow.expressions:
         used = _SECRET.intersection(expression.variables)
-        if not used or _CARRIED_SEALED.search(expression.pointer):
+        if not used or expression in workflow.sealed:
             continue
         if used == {"secrets"} and all(name in plain for name in expression.secrets):
             continue

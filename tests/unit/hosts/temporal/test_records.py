@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -58,3 +59,39 @@ def test_only_what_is_secret_needs_encryption(expression: str, needed: bool) -> 
     }
     workflow, _ = read_document(document, "test.yaml")
     assert (needing_encryption(workflow, {"ZONE"}) is not None) is needed
+
+
+POLICY = "{bearer: {token: '${ $secrets.TOKEN }'}}"
+ENDPOINT = f"{{uri: 'https://e.test', authentication: {POLICY}}}"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "pointer"),
+    [
+        (f"[{{c: {{call: http, with: {{method: get, endpoint: {ENDPOINT}}}}}}}]", None),
+        ("[{c: {call: http, with: {method: get, endpoint: {uri: 'https://e.test', authentication: {use: known}}}}}]", None),
+        ("[{c: {call: agent, with: {agent: a, message: m, env: {TOKEN: '${ $secrets.TOKEN }'}}}}]", None),
+        ("[{c: {call: agent, with: {agent: a, message: m, env: '${ $secrets }'}}}]", None),
+        ("[{c: {call: agent, with: {agent: a, message: '${ $secrets.TOKEN }'}}}]", "/do/0/c/with/message"),
+        ("[{c: {call: agent, with: {agent: a, message: m, env: {A: {b: '${ $secrets.TOKEN }'}}}}}]", "/do/0/c/with/env/A/b"),
+        # Data whose names only are those of policies and environments.
+        ("[{s: {set: {authentication: '${ $secrets.TOKEN }'}}}]", "/do/0/s/set/authentication"),
+        (
+            f"[{{c: {{call: http, with: {{method: post, endpoint: 'https://e.test', body: {ENDPOINT}}}}}}}]",
+            "/do/0/c/with/body/authentication/bearer/token",
+        ),
+        ("[{c: {call: used, with: {env: {TOKEN: '${ $secrets.TOKEN }'}}}}]", "/do/0/c/with/env/TOKEN"),
+    ],
+)
+def test_secrets_of_authentication_never_become_data(tasks: str, pointer: str | None) -> None:
+    text = f"""
+        document: {{dsl: '1.0.3', namespace: test, name: test, version: '1.0.0'}}
+        use:
+          secrets: [TOKEN]
+          authentications: {{known: {POLICY}}}
+          functions: {{used: {{set: {{a: 1}}}}}}
+        do: {tasks}
+        """
+    workflow, _ = read_document(dedent(text), "test.yaml")
+    found = needing_encryption(workflow)
+    assert (None if found is None else found.pointer) == pointer
