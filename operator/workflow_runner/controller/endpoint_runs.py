@@ -17,7 +17,7 @@ import structlog
 from msgspec import Struct
 
 from workflow_runner.cluster import ClusterError
-from workflow_runner.controller.endpoint_client import EndpointClient, EndpointError
+from workflow_runner.controller.endpoint_client import UNREACHABLE, EndpointClient, EndpointError
 from workflow_runner.controller.runs import Runs
 from workflow_runner.errors import InvalidInput, Temporary
 from workflow_runner.launchers.endpoint import build_request
@@ -54,13 +54,15 @@ class NotYet(Temporary):
 
 
 class Pace(Struct, frozen=True):
-    """Seconds. `silent`: after so long without an event the runner is asked how the run stands. `poll`: between questions
-    where there is no stream. `sure`: before a runner that does not know a run is asked a last time. `look` and
-    `look_again`: between looks at a runner that is well, and at one that is not. And how many `streams` may be open to one
-    endpoint: the runs above that are asked after."""
+    """Seconds. `silent`: after so long without an event the runner is asked how the run stands. `gone`: a runner that has not
+    answered for so long may be no more. `poll`: between questions where there is no stream. `sure`: before a runner that does
+    not know a run is asked a last time. `look` and `look_again`: between looks at a runner that is well, and at one that is
+    not. And how many `streams` may be open to one endpoint: the runs above that are asked after.
+    """
 
     silent: float = 30.0
     poll: float = 2.0
+    gone: float = 20.0
     sure: float = 1.0
     look: float = 20.0
     look_again: float = 5.0
@@ -104,6 +106,7 @@ class EndpointRun:
         """What the runner answered to last."""
         self._pause_taken = False
         self._heard_events = 0
+        self._silent_since: float | None = None
 
     def steer(self) -> None:
         """What the run shall do may be something else."""
@@ -361,13 +364,20 @@ class EndpointRun:
 
     def _heard(self) -> None:
         self._heard_events += 1
+        self._silent_since = None
         if self.remote.reason:
             self._find(Remote())
 
     def _hindered(self, reason: str, message: str) -> None:
         if self.remote.reason != reason:
             log.warning("a run at an endpoint is hindered; it is tried again", execution=self._id, reason=reason, error=message)
-        self._find(Remote(reason=reason, message=message))
+        now = asyncio.get_running_loop().time()
+        if reason != UNREACHABLE:
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = now
+        silent = self._silent_since is not None and now - self._silent_since >= self._pace.gone
+        self._find(Remote(reason=reason, message=message, silent=silent))
 
     def _find(self, remote: Remote) -> None:
         if remote != self.remote:

@@ -203,13 +203,19 @@ class Observer:
         return pod
 
     async def _replica_lost(self, resource: Json) -> bool:
-        """Whether the replica is gone that a run was handed to; one that is there keeps its place."""
+        """Whether the replica is gone that a run was handed to; one that is there keeps its place, unless it does not answer
+        and any other could go on with the run, since its state is in Temporal."""
         status, uid = resource.get("status") or {}, resource["metadata"]["uid"]
         replica, runner = status.get("replica"), status.get("runner") or {}
         if replica is None or status.get("phase") in TERMINAL_PHASES:
             return False
         if await self._pools.is_lost(runner["uid"], runner["namespace"], replica):
             return True
+        remote = self._remote(uid)
+        if remote is not None and remote.silent:
+            another = self._pools.avoid(runner["uid"], runner["namespace"], replica)
+            if another and "temporal" in runner:
+                return True
         self._pools.hold(uid, replica["uid"])
         return False
 

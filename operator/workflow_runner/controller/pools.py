@@ -25,6 +25,8 @@ from workflow_runner.reconcile.observed import NoReplica, Replica, Runner
 Json = dict[str, Any]
 
 MOST_WHY = 500
+AVOID_SECONDS = 60.0
+"""So long a replica that did not answer gets nothing new, however ready it looks."""
 ENSURE_SECONDS = 60.0
 """How often the objects of a pool are applied again: somebody may have changed them."""
 
@@ -60,6 +62,8 @@ class Pools:
         self._placed: dict[str, str] = {}
         """The uid of its replica's pod, by the uid of the execution."""
         self._taken: Counter[str] = Counter()
+        self._avoided: dict[str, float] = {}
+        """Until when, by the uid of a replica's pod."""
 
     async def ensure(self, runner: Runner) -> Stands:
         """Makes the pool's objects what the runner says; how it stands then. Raises ClusterError."""
@@ -72,7 +76,7 @@ class Pools:
             made = await self._cluster.apply(build_stateful_set(self._launch, pool))
             self._sets[runner.uid] = made["metadata"]["uid"]
             self._ensured[runner.uid] = (runner.generation, now)
-        ready = len(self._ready(runner))
+        ready = len(self._ready(runner.uid, runner.namespace))
         return Stands(pool.replicas, ready, "" if ready else self._why(runner))
 
     async def _secret(self, pool: Pool) -> None:
@@ -90,7 +94,7 @@ class Pools:
 
     def take(self, runner: Runner, uid: str) -> Replica | NoReplica:
         """A place for an execution: on the replica with the most room, the same again when asked again."""
-        ready = self._ready(runner)
+        ready = self._answering(runner.uid, runner.namespace)
         placed = next((replica for replica in ready if replica.uid == self._placed.get(uid)), None)
         if placed is not None:
             return placed
@@ -132,6 +136,13 @@ class Pools:
             return True
         return bool(pod["metadata"]["uid"] != replica["uid"])
 
+    def avoid(self, runner_uid: str, namespace: str, replica: Json) -> bool:
+        """A replica does not answer: for a while it gets nothing new. Whether another one is ready."""
+        now = asyncio.get_running_loop().time()
+        self._avoided = {uid: until for uid, until in self._avoided.items() if until > now}
+        self._avoided[replica["uid"]] = now + AVOID_SECONDS
+        return bool(self._answering(runner_uid, namespace))
+
     def target(self, runner: Json) -> Target:
         """How the replica of a run is reached, by what status.runner and status.replica say."""
         pool = Pool(runner["name"], runner["namespace"], runner["uid"], 0, 0)
@@ -153,12 +164,16 @@ class Pools:
                         return lines[-1][:MOST_WHY]
         return ""
 
-    def _ready(self, runner: Runner) -> list[Replica]:
-        owner = self._sets.get(runner.uid)
+    def _ready(self, runner_uid: str, namespace: str) -> list[Replica]:
+        owner = self._sets.get(runner_uid)
         if owner is None:
             return []
-        found = self._store.pool_pods(runner.namespace, runner.uid)
+        found = self._store.pool_pods(namespace, runner_uid)
         return [replica_of(pod) for pod in found if is_controlled_by(pod, owner) and _is_ready(pod)]
+
+    def _answering(self, runner_uid: str, namespace: str) -> list[Replica]:
+        now = asyncio.get_running_loop().time()
+        return [each for each in self._ready(runner_uid, namespace) if self._avoided.get(each.uid, 0.0) <= now]
 
 
 def pool_of(runner: Runner) -> Pool:

@@ -96,7 +96,7 @@ def _needs_another_replica(o: Observed) -> bool:
 
 
 def _moved(o: Observed, live: LiveRun) -> Plan | None:
-    """Where a run's state is in Temporal, and its replica is gone, another one goes on with it, as the same attempt."""
+    """Where a run's state is in Temporal, and its replica is lost, another one goes on with it, as the same attempt."""
     if not _needs_another_replica(o) or live.end is not None:
         return None
     phase = _phase(live)
@@ -107,7 +107,8 @@ def _moved(o: Observed, live: LiveRun) -> Plan | None:
     if order is None:
         return Plan()  # the document is being read again
     status = followed(o, live, in_progress(o, phase)) | {"replica": order.runner["replica"]}
-    message = f"The run goes on at the replica {order.runner['replica']['name']}: the one that it was at is gone."
+    name = order.runner["replica"]["name"]
+    message = f"The run goes on at the replica {name}: the one that it was at is gone, or does not answer."
     return Plan((WriteStatus(fitted(status)), order, *phase_event(o, "ReplicaReplaced", message)))
 
 

@@ -90,12 +90,14 @@ class NoReplica(Struct, frozen=True):
 class Remote(Struct, frozen=True):
     """A run at its runner's endpoint, as whoever follows it there knows it now.
 
-    `reason` (CamelCase) and `message` say what stands in the way for the moment. `forgotten`: the runner is there, and
-    does not know the run. `end` is one that came by another way than the run's last event.
+    `reason` (CamelCase) and `message` say what stands in the way for the moment; `silent` that nobody has answered there
+    for a while. `forgotten`: the runner is there, and does not know the run. `end` is one that came by another way than the
+    run's last event.
     """
 
     reason: str = ""
     message: str = ""
+    silent: bool = False
     forgotten: bool = False
     end: End | None = None
 
@@ -108,8 +110,9 @@ class Observed(Struct, frozen=True):
     plan has asked for it. `held_up` is the word of the Job controller or the kubelet on why there is no pod, or no
     container. `spec_changed` says whether document or input are others than those that the run was pinned to; None
     where nobody looked. `remote` is None where nobody follows the run at an endpoint. `replica` is None until the plan has
-    asked for a place in a pool; `replica_lost` says that the pod is gone which had the run. `termination_job` is the Job that
-    ends in Temporal what an ended run has left open; None where there is none. `seconds_since_write` is None when
+    asked for a place in a pool; `replica_lost` says that the pod is gone which had the run, or does not answer while another
+    one could go on with it. `termination_job` is the Job that ends in Temporal what an ended run has left open; None where
+    there is none. `seconds_since_write` is None when
     this operator has not written the status yet.
     """
 

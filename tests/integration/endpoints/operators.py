@@ -39,7 +39,7 @@ from workflow_runner.stigmer.relay import Relay
 Json = dict[str, Any]
 
 RUNNER = ("ns", "elsewhere")
-PACE = Pace(silent=0.5, poll=0.05, sure=0.05, look=0.5, look_again=0.2, between_tries=Backoff(first=0.05, most=0.3))
+PACE = Pace(silent=0.5, poll=0.05, gone=2.0, sure=0.05, look=0.5, look_again=0.2, between_tries=Backoff(first=0.05, most=0.3))
 SECONDS = 30.0
 
 

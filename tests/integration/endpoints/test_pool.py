@@ -43,10 +43,10 @@ def pod(number: int, *, ready: bool = True, **metadata: Any) -> Json:
 
 
 class World:
-    """An operator with one execution and a pool; `replica` starts one."""
+    """An operator with one execution and a pool; `replica` starts one, with these variables."""
 
-    def __init__(self, made: Operator, serve: Serve, folder: Path) -> None:
-        self.made, self._serve, self._folder = made, serve, folder
+    def __init__(self, made: Operator, serve: Serve, folder: Path, variables: dict[str, str]) -> None:
+        self.made, self._serve, self._folder, self._variables = made, serve, folder, variables
 
     async def start(self) -> None:
         await self.made.start()
@@ -65,6 +65,7 @@ class World:
             WORKFLOW_RUNNER_TLS_CERTIFICATE=str(self._folder / "tls.crt"),
             WORKFLOW_RUNNER_TLS_KEY=str(self._folder / "tls.key"),
             WORKFLOW_RUNNER_STOP_SECONDS="30",
+            **self._variables,
         )
 
 
@@ -76,9 +77,17 @@ async def world(serve: Serve, tmp_path: Path) -> AsyncIterator[MakeWorld]:
     """Makes one, of a document and fields of its execution's spec."""
     started: list[World] = []
 
-    async def make(text: str, launch: Json | None = None, **spec: Any) -> World:
-        runner = {"launch": {"mode": "Pool", "replicas": 2, **(launch or {})}}
-        made = World(Operator(text, "", runner=runner, **spec), serve, tmp_path)
+    async def make(text: str, launch: Json | None = None, temporal: str = "", **spec: Any) -> World:
+        runner: Json = {"launch": {"mode": "Pool", "replicas": 2, **(launch or {})}}
+        variables: dict[str, str] = {}
+        if temporal:
+            runner |= {"type": "temporal", "temporal": {"address": temporal}}
+            variables = {
+                "WORKFLOW_RUNNER_ENGINE": "temporal",
+                "TEMPORAL_SERVICE_ADDRESS": temporal,
+                "TEMPORAL_WORKFLOW_EXECUTION_TASK_QUEUE": f"pool/{tmp_path.name}",
+            }
+        made = World(Operator(text, "", runner=runner, **spec), serve, tmp_path, variables)
         authority = new_authority()
         made.made.issued = Issued(
             authority.certificate, lambda name: serving_certificate(authority, [name]), lambda uid: pool_key(authority, uid)
