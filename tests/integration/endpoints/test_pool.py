@@ -17,8 +17,10 @@ from tests.unit.reconcile.conftest import UID
 from tests.until import until
 
 from workflow_runner.controller.pools import Issued
+from workflow_runner.controller.runners import read_runner
 from workflow_runner.crd import group
 from workflow_runner.launchers.pool import PORT
+from workflow_runner.reconcile.observed import NoReplica, Runner
 from workflow_runner.server.tls import new_authority, pool_key, serving_certificate
 
 Json = dict[str, Any]
@@ -154,7 +156,7 @@ async def test_a_replica_that_drains_ends_what_it_has_and_gets_nothing_new(world
     assert await only.stop() == 0
     status = await made.reaches("Completed")
     assert (status["attempt"], status["output"]) == (1, {"done": True})
-    assert made.pools._ready(_runner(made)) == []
+    assert made.pools.take(_runner(made), "another") == NoReplica(0)
 
 
 async def test_an_operator_that_restarts_finds_the_run_on_its_replica(world: MakeWorld) -> None:
@@ -198,13 +200,12 @@ async def test_one_whose_resource_is_gone_ends_on_its_replica(world: MakeWorld) 
 async def test_a_run_that_goes_on_is_held(world: MakeWorld) -> None:
     pool = await world(LONG)
     made = pool.made
-    await pool.replica(0)
+    only = await pool.replica(0)
     made.see_pod(pod(0))
     await until(lambda: made.server.resource["metadata"].get("finalizers") == [group.FINALIZER], 20)
     assert made.status["phase"] == "Running"
+    await only.kill()  # told to stop, it would wait for the run
 
 
-def _runner(made: Operator) -> Any:
-    from workflow_runner.controller.runners import read_runner
-
+def _runner(made: Operator) -> Runner:
     return read_runner(made.store.runners[RUNNER])
