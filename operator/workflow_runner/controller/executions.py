@@ -181,8 +181,7 @@ class ClusterExecutions:
     async def _existing(self, execution_id: str, manifest: Json) -> Json:
         """The execution of this id, if it is what is asked for again. Raises OtherContent."""
         found = await self._cluster.get_resource(PLURAL, self._namespace, manifest["metadata"]["name"])
-        if _content(found["spec"]) != _content(manifest["spec"]):
-            raise OtherContent.of(execution_id)
+        OtherContent.check(execution_id, _content(found["spec"]), _content(manifest["spec"]))
         return found
 
     async def _keep_secrets(self, execution: Json, secrets: dict[str, str]) -> None:

@@ -35,9 +35,10 @@ class OtherContent(WorkflowRunnerError):
     code = "execution.other-content"
 
     @classmethod
-    def of(cls, execution_id: str) -> OtherContent:
-        """For an execution."""
-        return cls(f"execution {execution_id!r:.300} exists, and runs something else; choose another id for another run")
+    def check(cls, execution_id: str, known: object, wanted: object) -> None:
+        """Raise it where what is wanted now is not what is known under the id, whatever both are told apart by."""
+        if known != wanted:
+            raise cls(f"execution {execution_id!r:.300} exists, and runs something else; choose another id for another run")
 
 
 class WrongState(WorkflowRunnerError):

@@ -12,7 +12,6 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 
 from msgspec.structs import replace
 
@@ -20,6 +19,7 @@ from workflow_runner import telemetry
 from workflow_runner.dsl.model import Workflow
 from workflow_runner.errors import WorkflowRunnerError
 from workflow_runner.hosts import start_requests
+from workflow_runner.hosts.acceptances import Acceptances
 from workflow_runner.hosts.buffer import Kept
 from workflow_runner.hosts.documents import Documents
 from workflow_runner.hosts.execution_store import Accepted, ExecutionStore, Stored, digest_of
@@ -66,7 +66,7 @@ class LocalExecutions:
         self._executions: KeptExecutions[LocalExecution] = KeptExecutions(
             bounds or Bounds(), owes=self._owed, forget=self._forget
         )
-        self._starting: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        self._starting: Acceptances[None] = Acceptances()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._writing: set[asyncio.Task[None]] = set()
         self._removing: dict[str, asyncio.Task[None]] = {}
@@ -115,10 +115,8 @@ class LocalExecutions:
             if stored.ended is not None:
                 self._back(stored, stored.ended)
                 continue
-            execution_id = stored.accepted.request.execution_id
-            task = asyncio.create_task(self._begin_again(stored.accepted, places), name=f"go on with {execution_id}")
-            self._starting[execution_id] = (stored.accepted.digest, task)
-            task.add_done_callback(partial(self._accepted, execution_id))
+            accepted = stored.accepted
+            self._starting.begin(accepted.request.execution_id, accepted.digest, self._begin_again(accepted, places))
             count += 1
         return count
 
@@ -128,29 +126,23 @@ class LocalExecutions:
         digest = digest_of(request)
         if not request.execution_id:
             request = replace(request, execution_id=str(uuid.uuid4()))
-        known = self._executions.get(request.execution_id)
+        execution_id = request.execution_id
+        known = self._executions.get(execution_id)
         if known is not None:
-            return _same(known.accepted.digest, digest, request.execution_id)
-        starting = self._starting.get(request.execution_id)
-        if starting is not None:
-            found = _same(starting[0], digest, request.execution_id)
-            await asyncio.shield(starting[1])
-            return found
+            OtherContent.check(execution_id, known.accepted.digest, digest)
+        if known is not None or await self._starting.is_under_way(execution_id, digest):
+            return Started(execution_id, begun=False)
         if self._stopping:
             raise Stopping.here()
-        self._check_intact(request.execution_id)
+        self._check_intact(execution_id)
         most = self._executions.bounds.live
         if self.live + len(self._starting) >= most:
             raise TooMany(f"{self.live} executions are running here, and there may be {most}", seconds=RETRY_SECONDS)
         if self._store is None and (workflow := self._documents.known(request.document)) is not None:
             self._begin(self._accepting(request, digest, workflow), workflow, None)
-            return Started(request.execution_id)
-        # Once begun, it is finished: a caller that goes away must not leave an execution that is half accepted.
-        task = asyncio.create_task(self._accept(request, digest), name=f"accept {request.execution_id}")
-        self._starting[request.execution_id] = (digest, task)
-        task.add_done_callback(partial(self._accepted, request.execution_id))
-        await asyncio.shield(task)
-        return Started(request.execution_id)
+            return Started(execution_id)
+        await self._starting.accept(execution_id, digest, self._accept(request, digest))
+        return Started(execution_id)
 
     async def cancel(self, execution_id: str, reason: str, caller: Caller, *, force: bool) -> None:
         """See Executions.cancel."""
@@ -191,7 +183,7 @@ class LocalExecutions:
         without one they have so many seconds to end, and are cancelled then."""
         self._stopping = True
         deadline = time.monotonic() + seconds
-        if starting := [task for _, task in self._starting.values()]:
+        if starting := self._starting.tasks:
             await asyncio.wait(starting, timeout=seconds)
         live = [execution for execution in self._executions if not execution.ended]
         if self._store is not None:
@@ -216,7 +208,7 @@ class LocalExecutions:
             await asyncio.wait(tasks, timeout=max(5.0, deadline - time.monotonic()))
         for task in tasks:
             task.cancel()
-        starting = [task for _, task in self._starting.values()]
+        starting = self._starting.tasks
         await asyncio.gather(*tasks, *starting, return_exceptions=True)
         self._closed = True
         await asyncio.gather(*self._writing, return_exceptions=True)
@@ -248,11 +240,6 @@ class LocalExecutions:
     def _accepting(request: StartRequest, digest: str, workflow: Workflow) -> Accepted:
         start_requests.check_awaited(request, workflow)
         return Accepted(request, digest, time.time())
-
-    def _accepted(self, execution_id: str, task: asyncio.Task[None]) -> None:
-        self._starting.pop(execution_id, None)
-        if not task.cancelled():
-            task.exception()  # the caller has heard it, or has gone
 
     def _begin(
         self, accepted: Accepted, workflow: Workflow, snapshots: Snapshots | None, snapshot: Snapshot | None = None
@@ -297,9 +284,7 @@ class LocalExecutions:
             task.add_done_callback(lambda _: self._removing.pop(execution.id, None))
 
     async def _find(self, execution_id: str) -> LocalExecution:
-        starting = self._starting.get(execution_id)
-        if starting is not None:
-            await asyncio.wait([starting[1]])
+        await self._starting.settled(execution_id)
         execution = self._executions.get(execution_id)
         if execution is None:
             self._check_intact(execution_id)
@@ -373,9 +358,3 @@ class LocalExecutions:
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
-
-
-def _same(known: str, digest: str, execution_id: str) -> Started:
-    if known != digest:
-        raise OtherContent.of(execution_id)
-    return Started(execution_id, begun=False)

@@ -23,6 +23,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from workflow_runner import telemetry
 from workflow_runner.errors import InvalidInput, Unavailable, WorkflowRunnerError
 from workflow_runner.hosts import start_requests
+from workflow_runner.hosts.acceptances import Acceptances
 from workflow_runner.hosts.documents import Documents
 from workflow_runner.hosts.event_bus import EventBus
 from workflow_runner.hosts.execution_store import digest_of
@@ -80,7 +81,7 @@ class TemporalExecutions:
         self._executions: KeptExecutions[TemporalExecution] = KeptExecutions(
             bounds or Bounds(), owes=self._owed, forget=self._forget
         )
-        self._starting: dict[str, tuple[str, asyncio.Task[bool]]] = {}
+        self._starting: Acceptances[bool] = Acceptances()
         self._finding: dict[str, asyncio.Task[TemporalExecution]] = {}
         self._find_at_once = asyncio.Semaphore(MOST_FOUND_AT_ONCE)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -172,12 +173,9 @@ class TemporalExecutions:
         execution_id = request.execution_id
         known = self._executions.get(execution_id)
         if known is not None:
-            return _same(known.digest, digest, execution_id)
-        starting = self._starting.get(execution_id)
-        if starting is not None:
-            found = _same(starting[0], digest, execution_id)
-            await asyncio.shield(starting[1])
-            return found
+            OtherContent.check(execution_id, known.digest, digest)
+        if known is not None or await self._starting.is_under_way(execution_id, digest):
+            return _started(execution_id, begun=False)
         if (finding := self._finding.get(execution_id)) is not None:
             await asyncio.wait([finding])
             return await self.start(request, caller)
@@ -187,11 +185,8 @@ class TemporalExecutions:
         begun = sum(each.begun_here and not each.ended for each in self._executions)
         if begun + len(self._starting) >= most:
             raise TooMany(f"{begun} executions were begun here and go on, and there may be {most}", seconds=RETRY_SECONDS)
-        # Once begun, it is finished: a caller that goes away must not leave an execution that is half accepted.
-        task = asyncio.create_task(self._accept(request, digest), name=f"accept {execution_id}")
-        self._starting[execution_id] = (digest, task)
-        task.add_done_callback(partial(self._accepted, execution_id))
-        return _started(execution_id, begun=await asyncio.shield(task))
+        begun_here = await self._starting.accept(execution_id, digest, self._accept(request, digest))
+        return _started(execution_id, begun=begun_here)
 
     async def cancel(self, execution_id: str, reason: str, caller: Caller, *, force: bool) -> None:
         """See Executions.cancel."""
@@ -232,7 +227,7 @@ class TemporalExecutions:
         if self._tidying is not None:
             self._tidying.cancel()
             await asyncio.gather(self._tidying, return_exceptions=True)
-        pending: list[asyncio.Task[bool] | asyncio.Task[TemporalExecution]] = [task for _, task in self._starting.values()]
+        pending: list[asyncio.Task[bool] | asyncio.Task[TemporalExecution]] = [*self._starting.tasks]
         pending += self._finding.values()
         if pending:
             await asyncio.wait(pending, timeout=seconds)
@@ -276,7 +271,7 @@ class TemporalExecutions:
             begun = await run.begin()
             if not begun:
                 memo = await run.memo()
-                _same(str(memo.get(DIGEST, "")), digest, execution.id)
+                OtherContent.check(execution.id, str(memo.get(DIGEST, "")), digest)
         except OtherContent:
             run.give_up()
             raise
@@ -321,11 +316,6 @@ class TemporalExecutions:
                 self._forget(execution)
                 self._taking_up = self._taking_up or self.owing
 
-    def _accepted(self, execution_id: str, task: asyncio.Task[bool]) -> None:
-        self._starting.pop(execution_id, None)
-        if not task.cancelled():
-            task.exception()  # the caller has heard it, or has gone
-
     def _report(self, execution: TemporalExecution, number: int, event: Event) -> None:
         if execution.id in self._telling:
             self.told(execution, number, event)
@@ -341,9 +331,7 @@ class TemporalExecutions:
             self.forgotten(execution.id)
 
     async def _find(self, execution_id: str) -> TemporalExecution:
-        starting = self._starting.get(execution_id)
-        if starting is not None:
-            await asyncio.wait([starting[1]])
+        await self._starting.settled(execution_id)
         execution = self._executions.get(execution_id)
         if execution is None:
             execution = await asyncio.shield(self._begin_to_find(execution_id))
@@ -395,12 +383,6 @@ class TemporalExecutions:
 
 def _started(execution_id: str, *, begun: bool) -> Started:
     return Started(execution_id, begun=begun, temporal_workflow_id=names.run_id(execution_id))
-
-
-def _same(known: str, digest: str, execution_id: str) -> Started:
-    if known != digest:
-        raise OtherContent.of(execution_id)
-    return _started(execution_id, begun=False)
 
 
 def _unavailable(error: RPCError) -> WorkflowRunnerError:
