@@ -30,6 +30,7 @@ from workflow_runner.cli.display import LineDisplay, display_for
 from workflow_runner.cli.documents import read_file, read_input, read_secrets
 from workflow_runner.cli.eventing import EventOptions, event_options, open_events
 from workflow_runner.cli.host import host_options
+from workflow_runner.cli.options import AllowAddress, DenyAddress
 from workflow_runner.dsl.diagnostics import DocumentErrors
 from workflow_runner.dsl.model import DocumentInfo, Workflow
 from workflow_runner.dsl.problems import Problem
@@ -62,13 +63,8 @@ def run(
     secret: Annotated[
         tuple[str, ...], Parameter(help="NAME=@FILE: the file's text is the secret NAME.", negative="", show_default=False)
     ] = (),
-    allow_address: Annotated[
-        tuple[str, ...],
-        Parameter(help="Calls go nowhere else: a host, *.DOMAIN, address, network or *.", negative="", show_default=False),
-    ] = (),
-    deny_address: Annotated[
-        tuple[str, ...], Parameter(help="Calls do not go there; the same entries.", negative="", show_default=False)
-    ] = (),
+    allow_address: AllowAddress = (),
+    deny_address: DenyAddress = (),
     workflows: Annotated[
         tuple[Path, ...],
         Parameter(help="A folder with documents that `run: workflow` may name.", negative="", show_default=False),

@@ -29,6 +29,7 @@ from workflow_runner.cli.addresses import address_rules
 from workflow_runner.cli.collection import collect_seldom
 from workflow_runner.cli.eventing import EventOptions, event_options, open_events
 from workflow_runner.cli.host import host_options, shared_processes
+from workflow_runner.cli.options import AllowAddress, DenyAddress
 from workflow_runner.cli.telling import telling
 from workflow_runner.errors import InvalidInput
 from workflow_runner.hosts.documents import Documents
@@ -63,13 +64,8 @@ def serve(
     state_folder: Annotated[
         Path | None, Parameter(help="Where runs are kept, so that they go on after a restart; else they end with the process.")
     ] = None,
-    allow_address: Annotated[
-        tuple[str, ...],
-        Parameter(help="Calls go nowhere else: a host, *.DOMAIN, address, network or *.", negative="", show_default=False),
-    ] = (),
-    deny_address: Annotated[
-        tuple[str, ...], Parameter(help="Calls do not go there; the same entries.", negative="", show_default=False)
-    ] = (),
+    allow_address: AllowAddress = (),
+    deny_address: DenyAddress = (),
 ) -> int:
     """Serve WorkflowExecutionService: take workflows by gRPC and run them here.
 

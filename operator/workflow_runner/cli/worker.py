@@ -28,6 +28,7 @@ from workflow_runner.cli.addresses import address_rules
 from workflow_runner.cli.collection import collect_seldom
 from workflow_runner.cli.eventing import EventOptions, event_options, open_events
 from workflow_runner.cli.host import host_options, shared_processes
+from workflow_runner.cli.options import AllowAddress, DenyAddress
 from workflow_runner.cli.stigmer_records import NoRecords, StigmerRecords
 from workflow_runner.cli.telling import telling
 from workflow_runner.errors import InvalidInput, Unavailable
@@ -56,13 +57,8 @@ def worker(
         bool,
         Parameter(help="Make this version of the deployment the one that new runs go to.", negative="", show_default=False),
     ] = False,
-    allow_address: Annotated[
-        tuple[str, ...],
-        Parameter(help="Calls go nowhere else: a host, *.DOMAIN, address, network or *.", negative="", show_default=False),
-    ] = (),
-    deny_address: Annotated[
-        tuple[str, ...], Parameter(help="Calls do not go there; the same entries.", negative="", show_default=False)
-    ] = (),
+    allow_address: AllowAddress = (),
+    deny_address: DenyAddress = (),
 ) -> int:
     """Work for Temporal: carry out the executions that Stigmer's server starts there.
 
