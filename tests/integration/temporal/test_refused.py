@@ -86,11 +86,12 @@ async def test_a_pod_whose_run_is_not_taken_for_good_has_failed(pod: Pod, gated:
     assert (pod.message["phase"], pod.message["error"]["code"]) == ("Failed", "temporal.run-refused")
 
 
-async def test_rights_that_are_lost_later_do_not_end_a_run(gated: Gate) -> None:
-    """A key is exchanged while the run goes on."""
+@pytest.mark.parametrize("status", [CODE.PERMISSION_DENIED, CODE.NOT_FOUND], ids=["rights", "missing"])
+async def test_what_is_refused_later_does_not_end_a_run(gated: Gate, status: grpc.StatusCode) -> None:
+    """A key is exchanged while the run goes on; a server takes over that does not know the run yet."""
     async with (await setting(gated.address)).running("do: [{w: {wait: PT1S}}]") as run:
         await run.told(EventType.TASK_STARTED)
-        gated.refuses[POLL] = CODE.PERMISSION_DENIED
+        gated.refuses[POLL] = status
 
         async def has_ended() -> bool:
             return (await run.described()).status is WorkflowExecutionStatus.COMPLETED
@@ -99,3 +100,13 @@ async def test_rights_that_are_lost_later_do_not_end_a_run(gated: Gate) -> None:
         assert not run.task.done()
         gated.refuses.clear()
         assert isinstance(await run.outcome(), Completed)
+
+
+async def test_a_run_that_is_gone_has_failed(gated: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody has deleted it in Temporal: begun anew, what it has done would be done twice."""
+    monkeypatch.setattr("workflow_runner.hosts.temporal.run.MISSING_SECONDS", 1.0)
+    gated.refuses[POLL] = CODE.NOT_FOUND
+    async with (await setting(gated.address)).running("do: [{w: {wait: PT1H}}]") as run:
+        await run.told(EventType.TASK_STARTED)
+        with pytest.raises(InvalidInput, match="NOT_FOUND"):
+            await run.outcome()

@@ -35,14 +35,19 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-async def persistently(work: Callable[[], Awaitable[_T]], what: str, later: frozenset[RPCStatusCode] = LATER) -> _T:
-    """Try until Temporal answers: a server that restarts is no end of anything. Raises RPCError for a refusal."""
-    pause, told = 0.2, False
+async def persistently(
+    work: Callable[[], Awaitable[_T]], what: str, later: frozenset[RPCStatusCode] = LATER, *, missing_seconds: float = 0.0
+) -> _T:
+    """Try until Temporal answers: a server that restarts is no end of anything. Raises RPCError for a refusal; NOT_FOUND
+    is one after so many seconds: what a cluster has that takes over may be a little older."""
+    pause, told, since = 0.2, False, None
     while True:
         try:
             return await work()
         except RPCError as error:
-            if error.status not in later:
+            now = asyncio.get_running_loop().time()
+            since = None if error.status is not RPCStatusCode.NOT_FOUND else now if since is None else since
+            if error.status not in later and (since is None or now - since >= missing_seconds):
                 raise
             if not told:
                 log.warning("%s; it is tried again", what, extra={"error": error.message[:300]})

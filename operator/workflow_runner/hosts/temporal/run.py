@@ -66,6 +66,8 @@ END_SECONDS = 2.0
 LOOK_SECONDS, MOST_LOOK_SECONDS, PAUSED_LOOK_SECONDS = 1.0, 10.0, 60.0
 """How often a run is asked for its events that no worker of this process tells of."""
 SOON_SECONDS = 0.2
+MISSING_SECONDS = 60.0
+"""So long a run that was there may not be found before it counts as gone."""
 _UNANSWERED = (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError)
 _ENDS = {
     Completed: EventType.WORKFLOW_COMPLETED,
@@ -318,7 +320,9 @@ class TemporalRun:
             works.append(partial(self._asked, handle, attached))
         tasks = [asyncio.create_task(unflagging(work), name=f"{work.func.__name__} {self._execution_id}") for work in works]
         try:
-            outcome = await persistently(lambda: self._ended(handle), "the run cannot be followed", LATER | REFUSALS)
+            outcome = await persistently(
+                lambda: self._ended(handle), "the run cannot be followed", LATER | REFUSALS, missing_seconds=MISSING_SECONDS
+            )
         finally:
             for task in tasks:
                 task.cancel()
