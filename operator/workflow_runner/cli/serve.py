@@ -49,7 +49,7 @@ from workflow_runner.settings import ServeSettings, serve_settings
 
 if TYPE_CHECKING:
     from workflow_runner.hosts.elsewhere import HostOptions
-    from workflow_runner.hosts.event_bus import EventBus
+    from workflow_runner.hosts.event_bus import Publish
     from workflow_runner.hosts.temporal.executions import TemporalExecutions
 
 LAST_CALLS_SECONDS = 5.0
@@ -160,7 +160,7 @@ async def _serve(settings: ServeSettings, parts: _Parts) -> None:
             )
             told = telling(local, eventing, settings.stigmer, ended=metrics.ended)
         else:
-            executions = there = await _on_temporal(stack, settings, parts, options, eventing.bus, documents, metrics)
+            executions = there = await _on_temporal(stack, settings, parts, options, eventing.bus.publish, documents, metrics)
             told = telling(there, eventing, settings.stigmer, ended=metrics.ended)
         relay = await stack.enter_async_context(told)
         services = execution_services(executions, address=address)
@@ -213,7 +213,7 @@ async def _on_temporal(
     settings: ServeSettings,
     parts: _Parts,
     options: HostOptions,
-    bus: EventBus,
+    publish: Publish | None,
     documents: Documents,
     metrics: ServeMetrics,
 ) -> TemporalExecutions:
@@ -227,12 +227,12 @@ async def _on_temporal(
     temporal = settings.temporal
     assert temporal is not None  # noqa: S101 - else it is not called
     client, queue = await connect(temporal), temporal.engine_task_queue
-    worker = RunWorker(client, queue, addresses=parts.addresses, options=options, publish=bus.publish)
+    worker = RunWorker(client, queue, addresses=parts.addresses, options=options, publish=publish)
     await stack.enter_async_context(worker)
     backlog = Backlog(client, queue)
     metrics.backlog(lambda: backlog.known)
     stack.push_async_callback(_ended, asyncio.create_task(backlog.run(), name="backlog"))
-    return TemporalExecutions(documents, client, temporal, bus, bounds=Bounds(live=settings.most_executions))
+    return TemporalExecutions(documents, client, temporal, bounds=Bounds(live=settings.most_executions))
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -68,6 +68,8 @@ _REFLECTION = (
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 )
 UNREACHABLE, REFUSES_KEY = "EndpointUnreachable", "EndpointRefusesKey"
+_OF_SERVERS = frozenset({"x-request-id", "grpc-status-details-bin"})
+"""Trailers of servers that explain themselves."""
 _REASONS = {
     grpc.StatusCode.UNAVAILABLE: UNREACHABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED: UNREACHABLE,
@@ -121,6 +123,8 @@ class EndpointClient:
         self._capabilities: tuple[float, tuple[str, ...]] | None = None
         self.streams = 0
         """How many Subscribe are open."""
+        self.heard_at = time.monotonic()
+        """When it last answered something, whoever asked, or when this was made."""
         self.followable = False
         """Whether runs that are started there can be followed; False before anybody has tried."""
         self.missing: set[str] = set()
@@ -191,6 +195,7 @@ class EndpointClient:
         began = time.monotonic()
         try:
             async for event in call:
+                self.heard_at = time.monotonic()
                 yield event
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and time.monotonic() - began >= STREAM_SECONDS - 1:
@@ -340,16 +345,27 @@ class EndpointClient:
             path, request_serializer=lambda message: message.SerializeToString(), response_deserializer=answer.FromString
         )
         try:
-            return await call(request, metadata=self._metadata, timeout=seconds)
+            found = await call(request, metadata=self._metadata, timeout=seconds)
         except grpc.aio.AioRpcError as error:
             raise self._said(path.rpartition("/")[2], error) from None
+        self.heard_at = time.monotonic()
+        return found
 
     def _said(self, method: str, error: grpc.aio.AioRpcError) -> EndpointError:
         """The error in our words. Not chained: what it comes from holds the call's metadata."""
+        if _is_an_answer(error):
+            self.heard_at = time.monotonic()
         key, details = self.target.api_key.get_secret_value(), error.details() or "no details"
         details = telemetry.redact(details.replace(key, telemetry.REDACTED) if key else details)[:MOST_DETAIL]
         text = f"{method} of {self.target.address}: {error.code().name}: {details}"
         return EndpointError(text, status=error.code(), retry_after=_retry_after(error))
+
+
+def _is_an_answer(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the server said so, and not the channel for one that says nothing."""
+    if _REASONS.get(error.code()) != UNREACHABLE:
+        return True
+    return any(name in _OF_SERVERS for name, _ in error.trailing_metadata() or ())
 
 
 def _open(target: Target) -> grpc.aio.Channel:

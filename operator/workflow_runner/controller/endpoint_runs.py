@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -106,7 +107,8 @@ class EndpointRun:
         """What the runner answered to last."""
         self._pause_taken = False
         self._heard_events = 0
-        self._silent_since: float | None = None
+        self._unreachable_since: float | None = None
+        self._client: EndpointClient | None = None
 
     def steer(self) -> None:
         """What the run shall do may be something else."""
@@ -152,7 +154,7 @@ class EndpointRun:
 
     async def _once(self) -> None:
         """Hands the run over where that is to be done, and listens until the stream ends."""
-        client = await self._connect()
+        self._client = client = await self._connect()
         if self._run is not None and not await self._hand_over(client, self._run):
             return
         if "Subscribe" not in client.missing and client.streams < self._pace.streams:
@@ -364,20 +366,24 @@ class EndpointRun:
 
     def _heard(self) -> None:
         self._heard_events += 1
-        self._silent_since = None
+        self._unreachable_since = None
         if self.remote.reason:
             self._find(Remote())
 
     def _hindered(self, reason: str, message: str) -> None:
         if self.remote.reason != reason:
             log.warning("a run at an endpoint is hindered; it is tried again", execution=self._id, reason=reason, error=message)
-        now = asyncio.get_running_loop().time()
-        if reason != UNREACHABLE:
-            self._silent_since = None
-        elif self._silent_since is None:
-            self._silent_since = now
-        silent = self._silent_since is not None and now - self._silent_since >= self._pace.gone
-        self._find(Remote(reason=reason, message=message, silent=silent))
+        self._find(Remote(reason=reason, message=message, silent=self._is_silent(reason)))
+
+    def _is_silent(self, reason: str) -> bool:
+        """Whether nobody has answered there for a while, neither for this run nor for another one."""
+        now = time.monotonic()
+        if reason != UNREACHABLE or self._client is None:
+            self._unreachable_since = None
+            return False
+        if self._unreachable_since is None:
+            self._unreachable_since = now
+        return now - max(self._unreachable_since, self._client.heard_at) >= self._pace.gone
 
     def _find(self, remote: Remote) -> None:
         if remote != self.remote:

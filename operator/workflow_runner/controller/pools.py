@@ -25,8 +25,8 @@ from workflow_runner.reconcile.observed import NoReplica, Replica, Runner
 Json = dict[str, Any]
 
 MOST_WHY = 500
-AVOID_SECONDS = 60.0
-"""So long a replica that did not answer gets nothing new, however ready it looks."""
+AVOID_SECONDS, LEAVE_SECONDS = 60.0, 300.0
+"""So long a replica that did not answer gets nothing new while others are ready, and no run leaves another one for it."""
 ENSURE_SECONDS = 60.0
 """How often the objects of a pool are applied again: somebody may have changed them."""
 
@@ -62,8 +62,8 @@ class Pools:
         self._placed: dict[str, str] = {}
         """The uid of its replica's pod, by the uid of the execution."""
         self._taken: Counter[str] = Counter()
-        self._avoided: dict[str, float] = {}
-        """Until when, by the uid of a replica's pod."""
+        self._silent: dict[str, float] = {}
+        """When a replica was last found not to answer, by its pod's uid."""
 
     async def ensure(self, runner: Runner) -> Stands:
         """Makes the pool's objects what the runner says; how it stands then. Raises ClusterError."""
@@ -94,7 +94,7 @@ class Pools:
 
     def take(self, runner: Runner, uid: str) -> Replica | NoReplica:
         """A place for an execution: on the replica with the most room, the same again when asked again."""
-        ready = self._answering(runner.uid, runner.namespace)
+        ready = self._to_be_used(runner.uid, runner.namespace)
         placed = next((replica for replica in ready if replica.uid == self._placed.get(uid)), None)
         if placed is not None:
             return placed
@@ -137,11 +137,11 @@ class Pools:
         return bool(pod["metadata"]["uid"] != replica["uid"])
 
     def avoid(self, runner_uid: str, namespace: str, replica: Json) -> bool:
-        """A replica does not answer: for a while it gets nothing new. Whether another one is ready."""
+        """A replica does not answer. Whether there is another one for its runs."""
         now = asyncio.get_running_loop().time()
-        self._avoided = {uid: until for uid, until in self._avoided.items() if until > now}
-        self._avoided[replica["uid"]] = now + AVOID_SECONDS
-        return bool(self._answering(runner_uid, namespace))
+        self._silent = {uid: since for uid, since in self._silent.items() if now - since < LEAVE_SECONDS}
+        self._silent[replica["uid"]] = now
+        return any(each.uid not in self._silent for each in self._ready(runner_uid, namespace))
 
     def target(self, runner: Json) -> Target:
         """How the replica of a run is reached, by what status.runner and status.replica say."""
@@ -171,9 +171,10 @@ class Pools:
         found = self._store.pool_pods(namespace, runner_uid)
         return [replica_of(pod) for pod in found if is_controlled_by(pod, owner) and _is_ready(pod)]
 
-    def _answering(self, runner_uid: str, namespace: str) -> list[Replica]:
-        now = asyncio.get_running_loop().time()
-        return [each for each in self._ready(runner_uid, namespace) if self._avoided.get(each.uid, 0.0) <= now]
+    def _to_be_used(self, runner_uid: str, namespace: str) -> list[Replica]:
+        """Those that are ready; without those that did not answer, where there are others."""
+        ready, since = self._ready(runner_uid, namespace), asyncio.get_running_loop().time() - AVOID_SECONDS
+        return [each for each in ready if self._silent.get(each.uid, since) <= since] or ready
 
 
 def pool_of(runner: Runner) -> Pool:

@@ -304,7 +304,10 @@ def _removed(o: Observed, reason: str) -> tuple[Action, ...]:
             if not o.on_temporal:
                 return ()
             if not isinstance(o.replica, Replica):
-                return (left_open(o),)
+                # One that is there, and does not answer, may do so yet.
+                known = {**o.snapshot, "replica": replica}
+                may_answer = o.remote is not None and o.remote.silent
+                return (*((ForceCancel(known, o.live.execution_id, reason),) if may_answer else ()), left_open(o))
             replica = to_builtins(o.replica)  # any of them can end it
         return (ForceCancel({**o.snapshot, "replica": replica}, o.live.execution_id, reason),)
     return () if o.workload is None else (DeleteWorkload(o.mode, o.workload["metadata"]["name"], at_once=True),)

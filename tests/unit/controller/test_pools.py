@@ -67,15 +67,15 @@ async def test_places_of_a_former_operator_count() -> None:
     assert world.place(one, "now") == 1
 
 
-async def test_a_replica_that_does_not_answer_gets_nothing_new() -> None:
+async def test_a_replica_that_does_not_answer_gets_nothing_new_while_there_are_others() -> None:
     world, two = World(pod(0), pod(1)), runner(replicas=2, concurrency=9)
     await world.pools.ensure(two)
     assert [world.place(two, str(number)) for number in range(3)] == ["pool-0", "pool-1", "pool-0"]
     assert world.pools.avoid("runner-uid", "ns", {"name": "pool-0", "uid": "pod-0"}), "there is another one"
     assert [world.place(two, uid) for uid in ("0", "3", "4")] == ["pool-1"] * 3
-    assert not world.pools.avoid("runner-uid", "ns", {"name": "pool-1", "uid": "pod-1"})
-    assert world.place(two, "5") == 0
-    assert (await world.pools.ensure(two)).ready == 2, "what the runner's status says of the pods is another thing"
+    assert not world.pools.avoid("runner-uid", "ns", {"name": "pool-1", "uid": "pod-1"}), "runs do not go to and fro"
+    assert world.place(two, "5") == "pool-0", "none is better than the other"
+    assert (await world.pools.ensure(two)).ready == 2
 
 
 async def test_only_ready_pods_of_the_pools_own_set_are_replicas() -> None:

@@ -213,6 +213,14 @@ def test_any_other_replica_is_told_by_force(observed: Builder, begun: LiveRun, l
     assert found(decision, act.ForceCancel).runner["replica"]["uid"] == "pod-2"
 
 
+def test_one_that_does_not_answer_is_told_by_force_where_no_other_has_room(observed: Builder, begun: LiveRun) -> None:
+    spec = {"cancelled": True, "cancellation": {"mode": "Force"}}
+    silent = Remote(reason="EndpointUnreachable", message="no answer", silent=True)
+    decision = plan(on_temporal(observed, begun, spec=spec, replica_lost=True, replica=NoReplica(1), remote=silent))
+    assert kinds(decision) == ["ForceCancel", "RecordEvent", "EndRun"]
+    assert found(decision, act.ForceCancel).runner["replica"]["uid"] == "pod-1"
+
+
 def test_one_that_is_not_found_there_any_more_is_not_begun_anew(observed: Builder, begun: LiveRun) -> None:
     decision = plan(on_temporal(observed, begun, remote=Remote(forgotten=True)))
     assert kinds(decision) == ["RecordEvent", "EndRun"]

@@ -48,7 +48,7 @@ class TemporalExecution(ExecutionEvents):
         self._document: DocumentInfo | None = None
         self.begun_here = False
         """This process has started its run."""
-        self.asked_at = 0.0
+        self.asked_at = asyncio.get_running_loop().time()
         """When somebody last asked after it, by the event loop's clock."""
         self._cancelled = False
         self._forcing: asyncio.Task[None] | None = None

@@ -25,7 +25,6 @@ from workflow_runner.errors import InvalidInput, Unavailable, WorkflowRunnerErro
 from workflow_runner.hosts import start_requests
 from workflow_runner.hosts.acceptances import Acceptances
 from workflow_runner.hosts.documents import Documents
-from workflow_runner.hosts.event_bus import EventBus
 from workflow_runner.hosts.execution_store import digest_of
 from workflow_runner.hosts.executions import (
     MOST_EVENTS_A_PAGE,
@@ -49,8 +48,8 @@ from workflow_runner.settings.temporal import TemporalSettings
 
 DIGEST, WORKFLOW = "digest", "workflow"
 """Members of a run's memo."""
-KNOWN_SECONDS = 10.0
-"""So long a question waits for what a run told before this process came."""
+KNOWN_SECONDS = 7.0
+"""So long a question waits for what a run told before this process came. Who asks may wait for ten."""
 RETRY_SECONDS = 5.0
 MOST_FOUND_AT_ONCE = 16
 MOST_TAKEN_UP = 10_000
@@ -69,15 +68,13 @@ class TemporalExecutions:
         documents: Documents,
         client: Client,
         settings: TemporalSettings,
-        bus: EventBus,
         *,
         bounds: Bounds | None = None,
     ) -> None:
-        """Somebody has to poll the queue `settings.engine_task_queue`; `bus` brings the events that runs listen to."""
+        """Somebody has to poll the queue `settings.engine_task_queue`. Events that runs listen to come to them by signal."""
         self._documents = documents
         self._client = client
         self._settings = settings
-        self._bus = bus
         self._executions: KeptExecutions[TemporalExecution] = KeptExecutions(
             bounds or Bounds(), owes=self._owed, forget=self._forget
         )
@@ -150,7 +147,7 @@ class TemporalExecutions:
         return len(found)
 
     async def _tidied(self) -> None:
-        """Leave what nobody asks after any more, and that others have begun; take up what could not be."""
+        """Leave what nobody asks after any more; take up what could not be."""
         while True:
             await asyncio.sleep(TIDY_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             try:
@@ -161,7 +158,7 @@ class TemporalExecutions:
                 log.warning("the open runs are not known yet; it is tried again", extra={"error": error.message[:300]})
             if not self.owing:
                 for execution in list(self._executions):
-                    if not execution.begun_here and not execution.ended and execution.is_idle(IDLE_SECONDS):
+                    if not execution.ended and execution.is_idle(IDLE_SECONDS):
                         execution.leave()
 
     async def start(self, request: StartRequest, caller: Caller) -> Started:
@@ -182,7 +179,8 @@ class TemporalExecutions:
         if self._stopping:
             raise Stopping.here()
         most = self._executions.bounds.live
-        begun = sum(each.begun_here and not each.ended for each in self._executions)
+        # Those that nobody follows here have gone on to another process, or to nobody.
+        begun = sum(each.begun_here and not each.ended and not each.is_idle(TIDY_SECONDS) for each in self._executions)
         if begun + len(self._starting) >= most:
             raise TooMany(f"{begun} executions were begun here and go on, and there may be {most}", seconds=RETRY_SECONDS)
         begun_here = await self._starting.accept(execution_id, digest, self._accept(request, digest))
@@ -292,7 +290,6 @@ class TemporalExecutions:
             largest_payload=LARGEST_PLAIN if settings.payloads.store is None else LARGEST_STORED,
             heartbeat_seconds=settings.heartbeat_seconds,
             activity_queue=settings.runner_task_queue,
-            bus=self._bus,
             asking=True,
         )
 

@@ -24,7 +24,9 @@ class Listening:
 
     def __init__(self, bus: EventBus) -> None:
         self._bus = bus
-        self._wanted: Sequence[Wanted] = ()
+        self._wanted: tuple[Wanted, ...] = ()
+        self._subscription: Subscription | None = None
+        self._hands_on = False
         self._changed, self._unknown = asyncio.Event(), asyncio.Event()
         """What is wanted is another thing; it is not known exactly."""
         self.changes = 0
@@ -63,36 +65,34 @@ class Listening:
 
     async def hand_on(self, send: Callable[[CloudEvent], Awaitable[None]]) -> None:
         """Give `send` what comes to the bus while the run listens. Does not return."""
-        subscription: Subscription | None = None
+        self._hands_on = True
+        self._subscribe(self._wanted)
         try:
             while True:
                 self._changed.clear()
-                subscription = self._subscribed(subscription)
-                if subscription is None:
+                if self._subscription is None:
                     await self._changed.wait()
-                elif subscription.waiting:
-                    await send(cast("CloudEvent", subscription.waiting[0]))
-                    subscription.waiting.pop(0)
+                elif self._subscription.waiting:
+                    await send(cast("CloudEvent", self._subscription.waiting.pop(0)))
                 else:
-                    await self._news(self._bus.arrived(subscription))
+                    await self._news(self._bus.arrived(self._subscription))
         finally:
-            if subscription is not None:
-                self._bus.unsubscribe(subscription)
+            self._hands_on = False
+            self._subscribe(())
 
-    def _subscribed(self, before: Subscription | None) -> Subscription | None:
-        """The bus hears of what is wanted now; what waits and is not wanted any more is left out."""
-        wanted = tuple(self._wanted)
+    def _subscribe(self, wanted: tuple[Wanted, ...]) -> None:
+        """The bus hears at once of what is wanted; what waits and is not wanted any more is left out."""
+        before = self._subscription
         if wanted == (() if before is None else before.wanted):
-            return before
-        after = None
+            return
+        self._subscription = None
         if wanted:
-            after = Subscription(wanted, [])
+            self._subscription = after = Subscription(wanted, [])
             if before is not None:
                 after.waiting += [event for event in before.waiting if after.wants(cast("CloudEvent", event))]
             self._bus.subscribe(after)
         if before is not None:
             self._bus.unsubscribe(before)
-        return after
 
     async def _news(self, arrived: asyncio.Event) -> None:
         waits = [asyncio.ensure_future(one.wait()) for one in (self._changed, arrived)]
@@ -103,5 +103,7 @@ class Listening:
                 wait.cancel()
 
     def _want(self, wanted: Sequence[Wanted]) -> None:
-        self._wanted = wanted
+        self._wanted = tuple(wanted)
+        if self._hands_on:
+            self._subscribe(self._wanted)
         self._changed.set()

@@ -40,13 +40,18 @@ async def persistently(
 ) -> _T:
     """Try until Temporal answers: a server that restarts is no end of anything. Raises RPCError for a refusal; NOT_FOUND
     is one after so many seconds: what a cluster has that takes over may be a little older."""
-    pause, told, since = 0.2, False, None
+    pause, told, clock = 0.2, False, asyncio.get_running_loop().time
+    since: float | None = None
     while True:
+        began = clock()
         try:
             return await work()
         except RPCError as error:
-            now = asyncio.get_running_loop().time()
-            since = None if error.status is not RPCStatusCode.NOT_FOUND else now if since is None else since
+            now = clock()
+            if error.status is not RPCStatusCode.NOT_FOUND or now - began > MOST_PAUSE:
+                since = None  # it was found meanwhile
+            if error.status is RPCStatusCode.NOT_FOUND and since is None:
+                since = now
             if error.status not in later and (since is None or now - since >= missing_seconds):
                 raise
             if not told:

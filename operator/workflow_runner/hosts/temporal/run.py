@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal
@@ -337,7 +337,7 @@ class TemporalRun:
         if self._workflow is None:
             return self._client.get_workflow_handle(id_), True
         try:
-            handle = await self._client.start_workflow(
+            await self._client.start_workflow(
                 names.RUN,
                 to_json(self._start()),
                 id=id_,
@@ -353,7 +353,8 @@ class TemporalRun:
             )
         except WorkflowAlreadyStartedError:
             return self._client.get_workflow_handle(id_), True
-        return handle, False
+        # Not what starting gives: that begins to ask at the run's first part, which may be gone before the last one ends.
+        return self._client.get_workflow_handle(id_), False
 
     def _named(self) -> str:
         document = self.document
@@ -390,7 +391,7 @@ class TemporalRun:
             self._news.clear()
             if self._cancel is not cancelled:
                 cancelled = self._cancel
-                await persistently(lambda: self._send_cancel(handle), "a cancel cannot be handed on")
+                await self._handed(lambda: self._send_cancel(handle), "a cancel cannot be handed on")
             elif holds != self._holds and cancelled is None:
                 holds = self._holds
                 if self._paused_wanted is paused and not self._asking:
@@ -398,7 +399,7 @@ class TemporalRun:
                 paused = self._paused_wanted
                 signal = names.PAUSE if paused else names.RESUME
                 steering = to_json(Steering(self._reason if paused else ""))
-                await persistently(
+                await self._handed(
                     lambda signal=signal, steering=steering: self._signal(handle, signal, steering),  # type: ignore[misc]
                     "a pause or resume cannot be handed on",
                 )
@@ -412,13 +413,17 @@ class TemporalRun:
         try:
             await self._signal(handle, names.CANCEL, to_json(self._cancel))
         except RPCError as error:
-            if error.status in LATER:
+            if error.status in LATER or error.status is RPCStatusCode.NOT_FOUND:
                 raise
             log.warning("a run takes no signals any more; it is cancelled without one", extra={"error": error.message[:300]})
-        await unless_gone(handle.cancel(rpc_timeout=RPC_SECONDS))
+        await handle.cancel(rpc_timeout=RPC_SECONDS)
 
     async def _signal(self, handle: WorkflowHandle[Any, Any], name: str, argument: dict[str, Any]) -> None:
-        await unless_gone(handle.signal(name, argument, rpc_timeout=RPC_SECONDS))
+        await handle.signal(name, argument, rpc_timeout=RPC_SECONDS)
+
+    async def _handed(self, send: Callable[[], Awaitable[None]], what: str) -> None:
+        """Until Temporal has it. A run that has ended hears nothing: that is found out by whoever waits for the end."""
+        await unless_gone(persistently(send, what, missing_seconds=MISSING_SECONDS))
 
     async def _wanted_asked(self, handle: WorkflowHandle[Any, Any], listening: Listening) -> None:
         async def status() -> Status | None:
@@ -435,7 +440,7 @@ class TemporalRun:
         """The run looks itself, too, whether it wants an event."""
 
         async def send(event: CloudEvent) -> None:
-            await persistently(lambda: self._signal(handle, names.EVENT, event), "an event cannot be handed on")
+            await self._handed(lambda: self._signal(handle, names.EVENT, event), "an event cannot be handed on")
 
         await listening.hand_on(send)
 

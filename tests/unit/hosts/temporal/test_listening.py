@@ -33,6 +33,8 @@ class Place:
         self.listening = Listening(self.bus)
         self.sent: list[Any] = []
         self.questions: list[asyncio.Future[Status | None]] = []
+        self.hold: asyncio.Event | None = None
+        """Sending lasts until it is set."""
 
     @property
     def wanted(self) -> Sequence[Wanted] | None:
@@ -54,6 +56,8 @@ class Place:
 
     async def _send(self, one: CloudEvent) -> None:
         self.sent.append(one["type"])
+        if self.hold is not None:
+            await self.hold.wait()
 
     @asynccontextmanager
     async def works(self) -> AsyncIterator[Place]:
@@ -114,6 +118,21 @@ async def test_what_waited_and_turns_out_not_to_be_wanted_is_left_out(place: Pla
     place.listening.stands(status(A), as_of=place.listening.changes)
     await until(lambda: len(place.sent) >= 2 and not any(each.waiting for each in place.bus.subscriptions))
     assert place.sent in (["a", "a"], ["b", "a", "a"])  # the first may have been on its way
+
+
+async def test_what_is_wanted_reaches_the_bus_while_an_event_is_on_its_way(place: Place) -> None:
+    """Temporal may take its time with one, and the run listens for something else meanwhile."""
+    place.listening.begins()
+    await place.asked(1)
+    place.questions[0].set_result(status(A))
+    await place.becomes(A)
+    place.hold = asyncio.Event()
+    place.bus.offer(event("a"))
+    await until(lambda: place.sent == ["a"])
+    place.listening.begins()
+    assert place.bus.offer(event("b")).taken == 1
+    place.hold.set()
+    await until(lambda: place.sent == ["a", "b"])
 
 
 async def test_the_last_listener_ends(place: Place) -> None:
