@@ -12,4 +12,10 @@ def children(parent: int | None = None) -> set[int]:
     Tests that ran before in one process may have left servers that all share: compare with what was there before.
     """
     tasks = Path(f"/proc/{os.getpid() if parent is None else parent}/task")
-    return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+    while True:
+        try:
+            return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+        except (FileNotFoundError, ProcessLookupError):
+            if not tasks.exists():
+                raise
+            # A thread has ended meanwhile; what it has started is another one's now.

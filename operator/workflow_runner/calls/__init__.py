@@ -117,11 +117,6 @@ class Calls:
         if self._agents is not None:
             self._agents.leave()
 
-    @property
-    def lingers(self) -> bool:
-        """Whether there are processes that nobody waits for."""
-        return self._processes is not None and self._processes.lingers
-
     async def linger(self, seconds: float) -> None:
         """Wait so long at most for the processes that nobody waits for."""
         if self._processes is not None:

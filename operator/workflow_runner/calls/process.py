@@ -125,11 +125,6 @@ class Processes:
         """Whether there are processes that nobody waits for."""
         return bool(self._detached)
 
-    @property
-    def lingers(self) -> bool:
-        """Whether there are processes that nobody waits for."""
-        return bool(self._detached)
-
     async def linger(self, seconds: float) -> None:
         """Wait so long at most for the processes that nobody waits for."""
         if self._detached:
@@ -222,7 +217,9 @@ class _Process:
                         while not self._exited:
                             await self._wait()
             finally:
-                self._popen.poll()
+                if self._popen.poll() is None:
+                    # It is about to go. Waited for by nobody it would stay in the system's table.
+                    threading.Thread(target=self._popen.wait, name="process", daemon=True).start()
                 self._tidy()
 
     def _tidy(self) -> None:
@@ -280,8 +277,11 @@ async def _begun(given: Mapping[str, Any], stdin: bytes | None, what: str, *, ke
     try:
         started = await asyncio.shield(beginning)
     except asyncio.CancelledError:
-        with suppress(WorkflowFault):
-            await _Process(*await beginning).close()
+        while not beginning.done():
+            with suppress(asyncio.CancelledError):  # what has begun is ended, however often this is cancelled
+                await asyncio.wait([beginning])
+        if beginning.exception() is None:
+            await _Process(*beginning.result()).close()
         raise
     return _Process(*started)
 

@@ -169,11 +169,6 @@ class LocalEffects:
         """What is broken off from now on will be asked for again."""
         self._calls.leave()
 
-    @property
-    def lingers(self) -> bool:
-        """Whether there is something that nobody waits for."""
-        return self._elsewhere.lingers
-
     async def linger(self) -> None:
         """Wait for what nobody waited for, a little."""
         await self._elsewhere.linger()

@@ -135,11 +135,6 @@ class Elsewhere:
         """Whether something goes on that nobody waits for."""
         return bool(self._detached) or self._calls.left
 
-    @property
-    def lingers(self) -> bool:
-        """Whether there is something that nobody waits for."""
-        return bool(self._detached) or self._calls.lingers
-
     async def linger(self) -> None:
         """Wait LINGER_SECONDS at most for what nobody waits for."""
         waiting: list[Awaitable[object]] = [self._calls.linger(LINGER_SECONDS)]

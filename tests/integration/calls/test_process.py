@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import tempfile
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.integration.calls.server import answering, http_server
+from tests.processes import children
 from tests.until import until
 
-from workflow_runner.calls import Calls
+from workflow_runner.calls import Calls, process
 from workflow_runner.calls.process import INHERITED, LARGEST_INPUT, LARGEST_OUTPUT, LARGEST_SCRIPT, ProcessRules
 from workflow_runner.dsl.problems import Problem, WorkflowFault
 from workflow_runner.dsl.templates import Json
@@ -131,6 +134,56 @@ async def test_after_its_time_a_process_and_its_children_are_killed(tmp_path: Pa
     assert (problem.status, problem.detail) == (408, "the shell command took longer than the 0.5 s that this runner permits")
     assert not alive(await number_in(tmp_path / "pid"))
     await ended(await number_in(tmp_path / "child"))  # nobody has waited for it
+
+
+STUBBORN = "trap '' TERM; sleep 60 & wait; sleep 60"
+
+
+async def cancelled_again_and_again(running: asyncio.Task[Any]) -> None:
+    while not running.done():
+        running.cancel()
+        await asyncio.sleep(0)
+
+
+async def test_cancelled_often_while_it_begins_a_process_is_ended(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, begins, may_begin = process._begin, threading.Event(), threading.Event()
+
+    def slowly(*arguments: Any) -> Any:
+        begins.set()
+        may_begin.wait(10)
+        return begin(*arguments)
+
+    monkeypatch.setattr(process, "_begin", slowly)
+    before = children()
+    running = asyncio.create_task(calls.call("process", shell(STUBBORN), idempotency_key="k"))
+    await until(begins.is_set)
+    for _ in range(10):
+        running.cancel()
+        await asyncio.sleep(0)
+    may_begin.set()
+    await cancelled_again_and_again(running)
+    await until(lambda: children() == before)
+
+
+async def test_cancelled_often_while_it_ends_a_process_is_waited_for(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is in a hurry cancels again, and a machine may be slow to end what was killed."""
+    ends, kill, goes_on = process._Process.ends, os.killpg, asyncio.Event()
+
+    async def noted(self: process._Process) -> None:
+        goes_on.set()
+        await ends(self)
+
+    monkeypatch.setattr(process._Process, "ends", noted)
+    monkeypatch.setattr(os, "killpg", lambda *which: threading.Timer(0.3, kill, which).start())
+    before = children()
+    running = asyncio.create_task(calls.call("process", shell(STUBBORN), idempotency_key="k"))
+    await goes_on.wait()
+    await cancelled_again_and_again(running)
+    assert children() > before
+    del running
+    await until(lambda: children() == before)
+    await asyncio.sleep(0)
+    gc.collect()  # what was not waited for complains when it goes
 
 
 async def test_a_process_may_end_by_itself_when_it_is_told_to(tmp_path: Path) -> None:
