@@ -409,7 +409,7 @@ def _kept(snapshot: Snapshot | None, temporal: Temporal | None) -> Kept | None:
 
 
 def _not_begun(error: WorkflowRunnerError) -> Json:
-    """Nothing has happened yet: the operator says why the run does not begin, and tries again."""
+    """This pod has done nothing to the run: the operator says why, and tries again with another one."""
     print(f"workflow-runner: {error.code}: {error}", file=sys.stderr)
     return {"code": error.code, "message": telemetry.redact(str(error))[:1000]}
 
