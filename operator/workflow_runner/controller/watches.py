@@ -1,13 +1,15 @@
 """kopf at work, in a thread with an event loop of its own. Run by cli.operator.
 
-kopf takes the signals of its thread and, when it ends, cancels every task of its loop; in a loop of its own
-it can do neither to the rest of the operator. What it sees is handed over to the operator's loop. It ends at answers
-that it does not expect of an API server (a watch that is 410 as a whole, for one); then it begins again.
+kopf takes the signals of its thread, and its tasks are its loop's; in a loop of its own it can have both. What it sees is
+handed over to the operator's loop. It ends at answers that it does not expect of an API server (a watch that is 410 as a
+whole, for one); then it begins again. Its tasks are ended here and not by `kopf.operator`, which waits five seconds for
+watches that go on, and for ever for those that have news at that moment.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import threading
@@ -15,6 +17,7 @@ from collections.abc import Sequence
 
 import kopf
 import structlog
+from kopf._cogs.structs.credentials import Vault  # its connections are closed nowhere else when tasks are cancelled
 from kopf._cogs.structs.references import Insights  # what it found is told nowhere else
 from msgspec import Struct, field
 
@@ -26,6 +29,8 @@ from workflow_runner.controller.store import Kind, Store
 from workflow_runner.errors import Internal
 
 STOP_SECONDS = 3.0
+CANCEL_AGAIN_SECONDS = 0.2
+"""Some of kopf's tasks swallow a cancellation while they clean up."""
 STEADY_SECONDS = 30.0
 """kopf that lived this long did well: what ends it then is no further failure of those before."""
 MOST_FAILURES, PATIENCE_SECONDS = 5, 300.0
@@ -107,16 +112,21 @@ class Watches:
             loop.call_soon_threadsafe(self._take, kind, resource, deleted)
 
         error: BaseException | None = None
+        # Not asyncio.run: it waits for every task that is left, however long that takes.
+        own = asyncio.new_event_loop()
         try:
-            asyncio.run(self._watch(life, see))
+            own.run_until_complete(self._watch(life, see))
         except BaseException as caught:  # noqa: BLE001 - it goes on in the operator's loop
             error = caught
+        finally:
+            own.close()
         if not loop.is_closed():
             loop.call_soon_threadsafe(_settle, ended, error)
 
     async def _watch(self, life: _Life, see: See) -> None:
+        vault = Vault()
         try:
-            await kopf.operator(
+            tasks = await kopf.spawn_tasks(
                 registry=build_registry(see),
                 settings=build_settings(),
                 clusterwide=not self._namespaces,
@@ -124,10 +134,17 @@ class Watches:
                 stop_flag=life.stop,
                 ready_flag=life.ready,
                 insights=life.insights,
+                vault=vault,
             )
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            # kopf waits for this flag in a thread of the loop's, for which the loop's end would wait for ever.
+            # Also for kopf, which waits for it in a thread of the loop's.
             life.stop.set()
+            await _end_all()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(vault.close(), STOP_SECONDS)
 
     def _take(self, kind: Kind, resource: Json, deleted: bool) -> None:
         if kind == "execution":
@@ -144,6 +161,20 @@ class Watches:
             execution = see(resource, deleted=deleted)
             if execution is not None:
                 self._queue.add(execution)
+
+
+async def _end_all() -> None:
+    """Ends every other task of this loop; what will not end is left after a few seconds."""
+    loop = asyncio.get_running_loop()
+    # What was wrong has been logged; what else breaks while kopf is taken apart tells nobody anything.
+    loop.set_exception_handler(
+        lambda _, context: log.debug("while the watches ended", **{key: str(context[key]) for key in context})
+    )
+    deadline = loop.time() + STOP_SECONDS
+    while (tasks := asyncio.all_tasks() - {asyncio.current_task()}) and loop.time() < deadline:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=CANCEL_AGAIN_SECONDS)
 
 
 def _settle(ended: asyncio.Future[None], error: BaseException | None) -> None:

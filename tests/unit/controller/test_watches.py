@@ -1,11 +1,18 @@
-"""What the watches' news put into the queue."""
+"""What the watches' news put into the queue, and how the watches go on when kopf does not."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import math
+import threading
 from typing import Any
 
+import kopf
 import pytest
+from tests.until import until
 
+import workflow_runner.controller.watches as watches_module
 from workflow_runner.controller.queue import KeyedQueue
 from workflow_runner.controller.runners import key_of
 from workflow_runner.controller.store import Store
@@ -48,3 +55,56 @@ async def test_what_else_happens_to_a_runner_is(news: Json, deleted: bool, watch
     watches, queue = watched
     watches._take("runner", news, deleted)
     assert set(queue._due) >= {"e0", "e1", "e2"}
+
+
+class Lives:
+    """Stands for kopf: each life has a task that ends when told to, and one that no cancellation ends."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.fail = threading.Event()
+
+    async def spawn_tasks(self, **given: Any) -> list[asyncio.Task[None]]:
+        given["ready_flag"].set()
+        given["insights"].ready_resources.set()
+        tasks = [asyncio.create_task(self._watch(given["stop_flag"])), asyncio.create_task(self._cling())]
+        self.begun.release()
+        return tasks
+
+    async def _watch(self, stop: threading.Event) -> None:
+        await until(lambda: self.fail.is_set() or stop.is_set(), math.inf)
+        if not stop.is_set():
+            self.fail.clear()
+            raise RuntimeError("a watch is gone")
+
+    async def _cling(self) -> None:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+
+@pytest.fixture
+def lives(monkeypatch: pytest.MonkeyPatch) -> Lives:
+    monkeypatch.setattr(watches_module, "STOP_SECONDS", 0.3)
+    monkeypatch.setattr(watches_module, "CANCEL_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(watches_module, "FIRST_PAUSE", 0.01)
+    lives = Lives()
+    monkeypatch.setattr(kopf, "spawn_tasks", lives.spawn_tasks)
+    return lives
+
+
+@pytest.mark.timeout(20)
+async def test_watches_begin_again_though_kopf_does_not_end(lives: Lives) -> None:
+    watches = Watches(Store(), KeyedQueue())
+    running = asyncio.create_task(watches.run())
+    for _ in range(3):
+        await asyncio.to_thread(lives.begun.acquire)
+        assert watches.ready
+        lives.fail.set()
+        await until(lambda: not watches.ready)
+    await asyncio.to_thread(lives.begun.acquire)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not watches.ready
+    await until(lambda: all(thread.name != "watches" for thread in threading.enumerate()))

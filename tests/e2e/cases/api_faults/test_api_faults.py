@@ -121,6 +121,19 @@ def test_watches_that_end_in_the_middle_of_runs(
     _all_is_right(namespace, RUNS, 60)
 
 
+def test_a_watch_that_is_gone_while_the_others_have_news(
+    faulty: HostOperator, proxy: ApiProxy, namespace: Namespace, case: Path
+) -> None:
+    for time in range(1, 4):
+        # Now, while the pods of those runs come up.
+        _start(namespace, case, f"gone-{time}")
+        wait_for(lambda: proxy.watching, lambda number: number >= KINDS, what="every kind is watched")
+        proxy.faults = [Fault("answer", path=".*/workflowexecutions", status=410, watches=True, most=time)]
+        proxy.cut_watches()
+        _all_is_right(namespace, time * RUNS, 60)
+    assert proxy.done["answer"] == 1 + 2 + 3
+
+
 def test_an_api_server_that_is_away_for_twenty_seconds(
     faulty: HostOperator, proxy: ApiProxy, namespace: Namespace, case: Path
 ) -> None:
