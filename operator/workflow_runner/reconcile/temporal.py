@@ -52,7 +52,7 @@ def refused_by_temporal(pod: Json | None) -> tuple[str, str] | None:
     if not isinstance(said, dict):
         return UNKNOWN, "The pod ended since it cannot use Temporal, and did not say why: see its log. It is tried again."
     detail = str(said.get("message") or "")[:MOST_MESSAGE]
-    return REASONS.get(str(said.get("code")), UNKNOWN), f"The run is not in Temporal's hands yet: {detail} It is tried again."
+    return REASONS.get(str(said.get("code")), UNKNOWN), f"The run's pod could not use Temporal: {detail} It is tried again."
 
 
 def stalled_by_temporal(o: Observed) -> tuple[str, str] | None:
