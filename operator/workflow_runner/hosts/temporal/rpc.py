@@ -30,6 +30,8 @@ LATER = frozenset(
 REFUSALS = frozenset({RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.FAILED_PRECONDITION})
 """A run that has been started goes on, also while a key is exchanged or a namespace moves: who follows it waits for that."""
 MOST_PAUSE = 10.0
+MISSING_SECONDS = 60.0
+"""So long a run that was there may not be found before it counts as gone."""
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")

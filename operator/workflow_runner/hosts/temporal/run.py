@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal
@@ -35,7 +35,7 @@ from workflow_runner.dsl.problems import RUNTIME, TIMEOUT, VALIDATION, Problem
 from workflow_runner.dsl.templates import Json
 from workflow_runner.errors import InvalidDocument, InvalidInput, Unavailable
 from workflow_runner.expressions.documents import read_document
-from workflow_runner.hosts.event_bus import CloudEvent, EventBus
+from workflow_runner.hosts.event_bus import EventBus
 from workflow_runner.hosts.local import Source
 from workflow_runner.hosts.snapshots import event_from_json
 from workflow_runner.hosts.temporal import names, registry
@@ -44,15 +44,16 @@ from workflow_runner.hosts.temporal.listening import Listening, Status
 from workflow_runner.hosts.temporal.messages import Start, Steering, to_json
 from workflow_runner.hosts.temporal.rpc import (
     LATER,
+    MISSING_SECONDS,
     MOST_PAUSE,
     REFUSALS,
     RPC_SECONDS,
     persistently,
     refusal,
     unflagging,
-    unless_gone,
 )
 from workflow_runner.hosts.temporal.search_attributes import search_attributes
+from workflow_runner.hosts.temporal.signals import Signals, send_event
 from workflow_runner.interpreter.events import ENDS, Event, EventType, TaskCounts
 from workflow_runner.interpreter.outcome import Cancelled, Completed, Faulted, Outcome
 
@@ -66,8 +67,6 @@ END_SECONDS = 2.0
 LOOK_SECONDS, MOST_LOOK_SECONDS, PAUSED_LOOK_SECONDS = 1.0, 10.0, 60.0
 """How often a run is asked for its events that no worker of this process tells of."""
 SOON_SECONDS = 0.2
-MISSING_SECONDS = 60.0
-"""So long a run that was there may not be found before it counts as gone."""
 _UNANSWERED = (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError)
 _ENDS = {
     Completed: EventType.WORKFLOW_COMPLETED,
@@ -135,16 +134,9 @@ class TemporalRun:
         self._follower = registry.Follower(self._hear, after=after, missed=self._missed.set if asking else None)
         self._begun: tuple[WorkflowHandle[Any, Any], bool] | None = None
         """How it is reached, and whether it was there before."""
-        self._news = asyncio.Event()
-        """Somebody wants something of the run."""
-        self._handed_on = asyncio.Event()
-        """Temporal has all that was wanted of the run."""
-        self._paused_wanted: bool | None = None
-        self._holds = 0
-        """How often somebody has wanted it to pause, or to go on."""
-        self._reason = ""
-        self._cancel: Steering | None = None
+        self._signals = Signals(shared=asking)
         self._left = asyncio.Event()
+        self._left_why = ""
         self._told_end = asyncio.Event()
         self._knows_all = False
         """What was told before this process came is known."""
@@ -193,26 +185,18 @@ class TemporalRun:
         self._hold(False)
 
     def _hold(self, paused: bool, reason: str = "") -> None:
-        # With `asking` others may have wanted something else meanwhile.
-        if self._asking or self._paused_wanted is not paused:
-            self._paused_wanted, self._reason = paused, reason
-            self._holds += 1
-            self._want()
+        if self._signals.hold(paused, reason):
+            self.look()  # something is about to happen
 
     def cancel(self, reason: str = "", *, goes_on: bool = False, force: bool = False, grace_seconds: float = 30.0) -> None:
         """Stop the run, paused or not. With `goes_on` only this process leaves it: it stays as it is, for others."""
         if goes_on:
-            self._reason = reason
+            self._left_why = reason
             self._left.set()
-        elif self._cancel is None or force:
-            mode: Literal["Force", "Graceful"] = "Force" if force else "Graceful"
-            self._cancel = Steering(reason, mode=mode, grace_seconds=grace_seconds, request_follows=True)
-            self._want()
-
-    def _want(self) -> None:
-        self._handed_on.clear()
-        self.look()  # something is about to happen
-        self._news.set()
+            return
+        mode: Literal["Force", "Graceful"] = "Force" if force else "Graceful"
+        if self._signals.cancel(Steering(reason, mode=mode, grace_seconds=grace_seconds, request_follows=True)):
+            self.look()
 
     def look(self) -> None:
         """Somebody wants to know how the run stands: with `asking` it is asked soon."""
@@ -220,7 +204,7 @@ class TemporalRun:
 
     async def handed_on(self) -> None:
         """Until Temporal has what was last wanted of the run."""
-        await self._handed_on.wait()
+        await self._signals.handed_on()
 
     async def begin(self) -> bool:
         """Start the run before `run` does, trying once; whether it is this call that did. Raises what `run` raises, and
@@ -257,7 +241,7 @@ class TemporalRun:
             registry.entrust(self._execution_id, self._secrets)
         try:
             await asyncio.wait([work, left], return_when=asyncio.FIRST_COMPLETED)
-            return work.result() if work.done() else Cancelled(self._reason)
+            return work.result() if work.done() else Cancelled(self._left_why)
         except RPCError as error:
             raise refusal(error) from error
         finally:
@@ -310,11 +294,11 @@ class TemporalRun:
         if self._begun is None:
             self._begun = await persistently(self._started, "the run cannot be started")
         handle, attached = self._begun
-        works = [partial(self._steered, handle, attached)]
+        works = [partial(self._signals.send, handle, attached=attached)]
         if self._listening is not None:
             works += [
                 partial(self._wanted_asked, handle, self._listening),
-                partial(self._events_handed_on, handle, self._listening),
+                partial(self._listening.hand_on, partial(send_event, handle)),
             ]
         if attached or self._asking:
             works.append(partial(self._asked, handle, attached))
@@ -383,48 +367,6 @@ class TemporalRun:
         except WorkflowFailureError as failure:
             return _outcome(failure.cause)
 
-    async def _steered(self, handle: WorkflowHandle[Any, Any], attached: bool) -> None:
-        """What is wanted of the run goes to Temporal, the newest wish only, until Temporal has it."""
-        paused, holds = None if attached or self._asking else False, 0
-        cancelled: Steering | None = None
-        while True:
-            self._news.clear()
-            if self._cancel is not cancelled:
-                cancelled = self._cancel
-                await self._handed(lambda: self._send_cancel(handle), "a cancel cannot be handed on")
-            elif holds != self._holds and cancelled is None:
-                holds = self._holds
-                if self._paused_wanted is paused and not self._asking:
-                    continue
-                paused = self._paused_wanted
-                signal = names.PAUSE if paused else names.RESUME
-                steering = to_json(Steering(self._reason if paused else ""))
-                await self._handed(
-                    lambda signal=signal, steering=steering: self._signal(handle, signal, steering),  # type: ignore[misc]
-                    "a pause or resume cannot be handed on",
-                )
-            else:
-                self._handed_on.set()
-                await self._news.wait()
-
-    async def _send_cancel(self, handle: WorkflowHandle[Any, Any]) -> None:
-        assert self._cancel is not None  # noqa: S101 - who calls has seen it
-        # The signal says how; Temporal's own request has the run closed as cancelled, also where it takes no signals any more.
-        try:
-            await self._signal(handle, names.CANCEL, to_json(self._cancel))
-        except RPCError as error:
-            if error.status in LATER or error.status is RPCStatusCode.NOT_FOUND:
-                raise
-            log.warning("a run takes no signals any more; it is cancelled without one", extra={"error": error.message[:300]})
-        await handle.cancel(rpc_timeout=RPC_SECONDS)
-
-    async def _signal(self, handle: WorkflowHandle[Any, Any], name: str, argument: dict[str, Any]) -> None:
-        await handle.signal(name, argument, rpc_timeout=RPC_SECONDS)
-
-    async def _handed(self, send: Callable[[], Awaitable[None]], what: str) -> None:
-        """Until Temporal has it. A run that has ended hears nothing: that is found out by whoever waits for the end."""
-        await unless_gone(persistently(send, what, missing_seconds=MISSING_SECONDS))
-
     async def _wanted_asked(self, handle: WorkflowHandle[Any, Any], listening: Listening) -> None:
         async def status() -> Status | None:
             try:
@@ -435,14 +377,6 @@ class TemporalRun:
             return found
 
         await listening.ask(status)
-
-    async def _events_handed_on(self, handle: WorkflowHandle[Any, Any], listening: Listening) -> None:
-        """The run looks itself, too, whether it wants an event."""
-
-        async def send(event: CloudEvent) -> None:
-            await self._handed(lambda: self._signal(handle, names.EVENT, event), "an event cannot be handed on")
-
-        await listening.hand_on(send)
 
     async def _asked(self, handle: WorkflowHandle[Any, Any], attached: bool) -> None:
         """Ask what the run has told: what it told before this process came, and with `asking` from then on, too, the more
@@ -511,7 +445,7 @@ class TemporalRun:
             case Faulted(problem):
                 event.error, event.message = problem, str(problem)
             case Cancelled(reason):
-                event.message = reason if self._cancel is None else self._cancel.reason
+                event.message = reason if self._signals.cancelled is None else self._signals.cancelled.reason
         return self._follower.last + 1, event
 
     def _hear(self, number: int, event: Event) -> None:
