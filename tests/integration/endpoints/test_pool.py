@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,14 @@ STEPS = "do: [{a: {wait: PT1S}}, {b: {wait: PT1S}}, {last: {set: {done: true}}}]
 LONG = "do: [{first: {set: {a: 1}}}, {nap: {wait: PT10M}}]"
 
 
+def address_of(number: int) -> str:
+    """A replica's, on the port that all of them have: addresses of this process alone, since others may test pools, too."""
+    high, low = divmod(os.getpid() % 62_500, 250)
+    return f"127.{high + 1}.{low + 1}.{number + 1}"
+
+
 def pod(number: int, *, ready: bool = True, **metadata: Any) -> Json:
-    """A replica as the watch shows it; it listens on 127.0.0.(number + 2)."""
+    """A replica as the watch shows it."""
     owner = {"kind": "StatefulSet", "uid": "uid-of-StatefulSet", "controller": True}
     base = {"name": f"pool-{number}", "namespace": RUNNER[0], "uid": f"pod-{number}", "resourceVersion": "1"}
     labels = {group.LABEL_POOL: "r"}
@@ -40,7 +47,7 @@ def pod(number: int, *, ready: bool = True, **metadata: Any) -> Json:
         "kind": "Pod",
         "metadata": {**base, "labels": labels, "ownerReferences": [owner], **metadata},
         "spec": {},
-        "status": {"podIP": f"127.0.0.{number + 2}", "conditions": conditions},
+        "status": {"podIP": address_of(number), "conditions": conditions},
     }
 
 
@@ -62,7 +69,7 @@ class World:
     async def replica(self, number: int) -> Served:
         return await self._serve(
             "--listen",
-            f"127.0.0.{number + 2}:{PORT}",
+            f"{address_of(number)}:{PORT}",
             WORKFLOW_RUNNER_API_KEYS=str(self._folder / "keys"),
             WORKFLOW_RUNNER_TLS_CERTIFICATE=str(self._folder / "tls.crt"),
             WORKFLOW_RUNNER_TLS_KEY=str(self._folder / "tls.key"),
@@ -113,7 +120,7 @@ async def test_a_run_waits_for_a_replica_and_is_placed_on_one_that_is_ready(worl
     made.see_pod(pod(0))
     status = await made.reaches("Completed")
     assert status["output"] == {"message": "hello"}
-    assert status["replica"] == {"name": "pool-0", "uid": "pod-0", "address": f"127.0.0.2:{PORT}"}
+    assert status["replica"] == {"name": "pool-0", "uid": "pod-0", "address": f"{address_of(0)}:{PORT}"}
     assert (status["runner"]["mode"], status["attempt"], status["launches"]) == ("Pool", 1, 1)
     await until(lambda: made.server.runner_writes[-1].get("readyReplicas") == 1)
 
