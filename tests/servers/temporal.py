@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import itertools
+import os
 import socket
 import subprocess
 import sys
@@ -86,12 +88,17 @@ def _arguments(port: int) -> tuple[str, ...]:
     )
 
 
+_ports = itertools.count(os.getpid() * 97)
+
+
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on now, and that nobody gets by chance: below those that the kernel hands out, and elsewhere
+    in each process that tests."""
+    while True:
+        port = 10_000 + next(_ports) % 22_000
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 async def _serves(process: asyncio.subprocess.Process, address: str) -> bool:
