@@ -19,3 +19,11 @@ def children(parent: int | None = None) -> set[int]:
             if not tasks.exists():
                 raise
             # A thread has ended meanwhile; what it has started is another one's now.
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs: one that nobody has waited for yet has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.integration.calls.server import answering, http_server
-from tests.processes import children
+from tests.processes import alive, children
 from tests.until import until
 
 from workflow_runner.calls import Calls, process
@@ -60,14 +60,6 @@ async def refused(calls: Calls, arguments: dict[str, Json]) -> Problem:
     with pytest.raises(WorkflowFault) as caught:
         await run(calls, arguments)
     return caught.value.problem
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs (one that nobody has waited for yet has ended)."""
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
 
 
 async def ended(pid: int) -> None:
@@ -353,4 +345,4 @@ async def test_processes_leave_no_descriptors(calls: Calls) -> None:
     for _ in range(5):
         await run(calls, shell("echo a; echo b >&2", stdin="x"))
         await run(calls, script("python", "print(1)"))
-    await until(lambda: len(os.listdir("/proc/self/fd")) == before)
+    await until(lambda: len(os.listdir("/proc/self/fd")) <= before)

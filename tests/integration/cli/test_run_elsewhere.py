@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from tests.integration.cli.program import PROGRAM, ROOT, call, environment
+from tests.processes import alive
 from tests.until import until
 
 HEADER = "document: {{dsl: '1.0.3', namespace: tests, name: {}, version: 1.0.0}}\n"
@@ -77,4 +78,4 @@ async def test_a_signal_ends_the_run_and_its_processes(tmp_path: Path) -> None:
     output, _ = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, output) == (3, b"")
     pid = int(pid_file.read_text())
-    await until(lambda: not Path(f"/proc/{pid}").exists() or "State:\tZ" in Path(f"/proc/{pid}/status").read_text())
+    await until(lambda: not alive(pid))

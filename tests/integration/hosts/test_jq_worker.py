@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from tests.processes import children
+from tests.processes import alive, children
 
 from workflow_runner.dsl.templates import Json
 from workflow_runner.expressions.evaluate import JqRequest
@@ -146,13 +146,6 @@ def test_the_child_ends_by_itself_when_its_parent_is_killed() -> None:
 
 def text_of(path: str) -> str:
     return Path(path).read_bytes().decode(errors="replace")
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def until(holds: Callable[[], bool]) -> None:
