@@ -32,7 +32,7 @@ _NOT_PASSED_ON = {"host", "connection", "content-length", "transfer-encoding", "
 _START_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fault:
     """What happens to `share` of the requests that fit.
 

@@ -147,7 +147,7 @@ async def _serve(settings: OperatorSettings, cluster: Cluster) -> None:
         return await (runners if is_runner(key) else executions).reconcile(key)
 
     resync = Resync(cluster, store, slots, queue, namespace, watched)
-    watches = Watches(store, queue, watched)
+    watches = Watches(store, queue, watched, interrupted=resync.soon)
     metrics, reachability = Metrics(), Reachability()
     observing.join(observing.Parts(cluster, store, queue, validator, relay, sink, endpoints, namespace), metrics, reachability)
     stop = asyncio.Event()

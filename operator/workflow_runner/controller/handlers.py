@@ -10,13 +10,17 @@ from collections.abc import Callable
 from typing import Any
 
 import kopf
+import structlog
 
+from workflow_runner import telemetry
 from workflow_runner.controller.store import Kind
 from workflow_runner.crd import group
 
 Json = dict[str, Any]
 See = Callable[[Kind, Json, bool], None]
 """(what kind of object, the object, whether it was deleted); may be called from another thread."""
+
+log = structlog.get_logger(__name__)
 
 OURS = {group.MANAGED_BY_LABEL: group.MANAGED_BY}
 
@@ -27,7 +31,12 @@ def build_registry(see: See) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=registry, id="login", errors=kopf.ErrorsMode.PERMANENT)
     async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        try:
+            return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        except Exception as error:  # noqa: BLE001 - of whatever reads a kubeconfig
+            # An error would end only the one who logs in, and all watches would wait for him; without a login they end.
+            log.warning("the API server's address and credentials cannot be read", error=telemetry.redact(str(error))[:300])
+            return None
 
     @kopf.on.event(group.GROUP, group.VERSION, group.EXECUTION_PLURAL, registry=registry, id="execution")
     async def execution(event: kopf.RawEvent, **_: Any) -> None:

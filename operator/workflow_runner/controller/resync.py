@@ -7,6 +7,7 @@ that was interrupted tells what there is when it is back, but not what went mean
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,8 @@ from workflow_runner.errors import InvalidInput
 Json = dict[str, Any]
 
 RESYNC_SECONDS = 300.0
+SOON_SECONDS = 5.0
+"""After the watches are back: they list, too, and what goes between our list and theirs nobody would tell."""
 FIRST_TRIES = 10
 
 log = structlog.get_logger(__name__)
@@ -49,6 +52,7 @@ class Resync:
         self._slots = slots
         self._operator_namespace = operator_namespace
         self._queue = queue
+        self._wanted = asyncio.Event()
         self.done = False
         """Whether everything has been listed once."""
 
@@ -73,13 +77,20 @@ class Resync:
                 return
 
     async def run(self) -> None:
-        """Lists again every five minutes, until cancelled."""
+        """Lists again every five minutes, and soon after `soon`, until cancelled."""
         while True:
-            await asyncio.sleep(RESYNC_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), RESYNC_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+                await asyncio.sleep(SOON_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            self._wanted.clear()
             try:
                 await self._list()
             except ClusterError as error:
                 log.warning("the API server could not be listed; the watches go on", error=error.message)
+
+    def soon(self) -> None:
+        """Something may have gone unseen."""
+        self._wanted.set()
 
     async def _list(self) -> None:
         for kind in KINDS:

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import kopf
 import structlog
@@ -26,9 +26,12 @@ from workflow_runner.controller.queue import KeyedQueue
 from workflow_runner.controller.runners import key_of
 from workflow_runner.controller.slots import name_of
 from workflow_runner.controller.store import Kind, Store
+from workflow_runner.crd import group
 from workflow_runner.errors import Internal
 
 STOP_SECONDS = 3.0
+FINISH_SECONDS = 1.0
+"""So long a watch may hand over the news that it has when another one ended it."""
 CANCEL_AGAIN_SECONDS = 0.2
 """Some of kopf's tasks swallow a cancellation while they clean up."""
 STEADY_SECONDS = 30.0
@@ -37,6 +40,13 @@ MOST_FAILURES, PATIENCE_SECONDS = 5, 300.0
 """kopf that has never found out what to watch is given up after so many lives; one that has, when it has not done well for so
 long, however often it began again."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+WATCHED = {
+    (group.GROUP, group.EXECUTION_PLURAL),
+    (group.GROUP, group.RUNNER_PLURAL),
+    ("batch", "jobs"),
+    ("", "pods"),
+}
+"""(API group, plural) of what handlers.py has handlers for."""
 
 log = structlog.get_logger(__name__)
 
@@ -45,29 +55,38 @@ class _Life(Struct, frozen=True):
     """One life of kopf: how to end it, and what is to be seen of it."""
 
     stop: threading.Event = field(default_factory=threading.Event)
-    ready: threading.Event = field(default_factory=threading.Event)
-    insights: Insights = field(default_factory=Insights)
+    watching: threading.Event = field(default_factory=threading.Event)
+    """It has found all that is to be watched."""
 
 
 class WatchesEnded(Internal):
-    """kopf has ended by itself."""
+    """kopf has ended by itself, or does not watch what it should."""
 
 
 class Watches:
     """Fills store and queue for as long as `run` runs."""
 
-    def __init__(self, store: Store, queue: KeyedQueue, namespaces: Sequence[str] = ()) -> None:
-        """Of these namespaces only; none means the whole cluster."""
+    def __init__(
+        self,
+        store: Store,
+        queue: KeyedQueue,
+        namespaces: Sequence[str] = (),
+        *,
+        interrupted: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Of these namespaces only; none means the whole cluster. `interrupted` is called when the watches are back: what was
+        deleted meanwhile they do not tell."""
         self._store = store
         self._queue = queue
         self._namespaces = namespaces
+        self._interrupted = interrupted
         self._life = _Life()
+        self._lives = 0
 
     @property
     def ready(self) -> bool:
-        """Whether kopf has started, has found out what to watch, and goes on."""
-        life = self._life
-        return life.ready.is_set() and life.insights.ready_resources.is_set() and not life.stop.is_set()
+        """Whether kopf has found all that is to be watched, and goes on."""
+        return self._life.watching.is_set() and not self._life.stop.is_set()
 
     async def run(self) -> None:
         """Watches until cancelled; raises WatchesEnded when kopf ends again and again."""
@@ -84,7 +103,7 @@ class Watches:
             try:
                 await self._live()
             except WatchesEnded as error:
-                has_watched = has_watched or self._life.insights.ready_resources.is_set()
+                has_watched = has_watched or self._life.watching.is_set()
                 if loop.time() - begun > STEADY_SECONDS:
                     failures, well = 0, loop.time()
                 failures += 1
@@ -97,6 +116,7 @@ class Watches:
     async def _live(self) -> None:
         """One life of kopf."""
         life = self._life = _Life()
+        self._lives += 1
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
         thread = threading.Thread(target=self._thread, args=(life, loop, ended), name="watches", daemon=True)
@@ -111,20 +131,23 @@ class Watches:
         def see(kind: Kind, resource: Json, deleted: bool) -> None:
             loop.call_soon_threadsafe(self._take, kind, resource, deleted)
 
+        def watching() -> None:
+            life.watching.set()
+            if self._lives > 1:
+                loop.call_soon_threadsafe(self._interrupted)
+
         error: BaseException | None = None
-        # Not asyncio.run: it waits for every task that is left, however long that takes.
-        own = asyncio.new_event_loop()
         try:
-            own.run_until_complete(self._watch(life, see))
+            # Not asyncio.run: it waits for every task that is left, however long that takes.
+            with contextlib.closing(asyncio.new_event_loop()) as own:
+                own.run_until_complete(self._watch(life, see, watching))
         except BaseException as caught:  # noqa: BLE001 - it goes on in the operator's loop
             error = caught
-        finally:
-            own.close()
         if not loop.is_closed():
             loop.call_soon_threadsafe(_settle, ended, error)
 
-    async def _watch(self, life: _Life, see: See) -> None:
-        vault = Vault()
+    async def _watch(self, life: _Life, see: See, watching: Callable[[], None]) -> None:
+        vault, insights = Vault(), Insights()
         try:
             tasks = await kopf.spawn_tasks(
                 registry=build_registry(see),
@@ -132,11 +155,11 @@ class Watches:
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
                 stop_flag=life.stop,
-                ready_flag=life.ready,
-                insights=life.insights,
+                insights=insights,
                 vault=vault,
             )
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            looking = asyncio.create_task(_look_at(insights, watching))
+            done, _ = await asyncio.wait([*tasks, looking], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
@@ -163,6 +186,17 @@ class Watches:
                 self._queue.add(execution)
 
 
+async def _look_at(insights: Insights, watching: Callable[[], None]) -> None:
+    """Raises WatchesEnded where the API server does not know what is to be watched: kopf would never look for it again."""
+    await insights.ready_resources.wait()
+    missing = WATCHED - {(resource.group, resource.plural) for resource in insights.watched_resources}
+    if missing:
+        names = ", ".join(sorted(f"{plural}.{group}".rstrip(".") for group, plural in missing))
+        raise WatchesEnded(f"the API server does not know {names}")
+    watching()
+    await asyncio.Event().wait()
+
+
 async def _end_all() -> None:
     """Ends every other task of this loop; what will not end is left after a few seconds."""
     loop = asyncio.get_running_loop()
@@ -170,6 +204,11 @@ async def _end_all() -> None:
     loop.set_exception_handler(
         lambda _, context: log.debug("while the watches ended", **{key: str(context[key]) for key in context})
     )
+    # The watches first, while what they need is still there.
+    if tasks := {task for task in asyncio.all_tasks() if task.get_name().startswith("watcher for ")}:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=FINISH_SECONDS)
     deadline = loop.time() + STOP_SECONDS
     while (tasks := asyncio.all_tasks() - {asyncio.current_task()}) and loop.time() < deadline:
         for task in tasks:
@@ -183,4 +222,5 @@ def _settle(ended: asyncio.Future[None], error: BaseException | None) -> None:
     if error is None:
         ended.set_result(None)
     else:
-        ended.set_exception(WatchesEnded(f"the watches have ended: {error!r}"))
+        known = isinstance(error, WatchesEnded)
+        ended.set_exception(error if known else WatchesEnded(f"the watches have ended: {error!r}"))

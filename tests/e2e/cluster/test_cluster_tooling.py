@@ -230,7 +230,7 @@ def test_image_contents() -> None:
 def test_command_that_takes_too_long_ends_with_its_children(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     with pytest.raises(CommandFailed, match="no answer within"):
-        shell.run(["sh", "-c", f"sleep 3600 & echo $! > {pid_file}; wait"], timeout=3)
+        shell.run(["sh", "-c", f"sleep 60 & echo $! > {pid_file}; wait"], timeout=3)
     wait_for(lambda: alive(int(pid_file.read_text())), lambda lives: not lives, what="the child has ended", seconds=10)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 import pytest
 from tests import canaries
-from tests.integration.cli.api_server import IdleApiServer, idle_api_server
+from tests.servers.idle_api_server import IdleApiServer, idle_api_server
 from tests.until import until
 
 Json = dict[str, Any]

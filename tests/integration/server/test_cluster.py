@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from kubernetes.aio import client
+from tests.until import until
 
 from workflow_runner.cluster import Busy, Cluster
 from workflow_runner.controller.queue import KeyedQueue
@@ -136,6 +138,21 @@ async def test_listing_one_namespace_forgets_nothing_of_another(asked: tuple[Clu
     await resync.first()
     assert set(store.runners) == {("team-a", "x"), ("team-b", "x")}
     assert len(store.executions) == 2
+
+
+async def test_everything_is_listed_again_soon_when_something_may_have_gone_unseen(
+    asked: tuple[Cluster, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflow_runner.controller.resync.SOON_SECONDS", 0.01)
+    cluster, paths = asked
+    slots = Slots(changed=lambda runner: None, turn=lambda uid: None)
+    resync = Resync(cluster, Store(), slots, KeyedQueue(), "team-a")
+    running = asyncio.create_task(resync.run())
+    for times in (1, 2):
+        resync.soon()
+        await until(lambda times=times: len(paths) == 4 * times)  # type: ignore[misc]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_proxy_of_the_environment_is_used_and_its_exceptions_too(

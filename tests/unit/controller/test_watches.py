@@ -10,6 +10,7 @@ from typing import Any
 
 import kopf
 import pytest
+from kopf._cogs.structs.references import Resource
 from tests.until import until
 
 import workflow_runner.controller.watches as watches_module
@@ -61,15 +62,13 @@ class Lives:
     """Stands for kopf: each life has a task that ends when told to, and one that no cancellation ends."""
 
     def __init__(self) -> None:
-        self.begun = threading.Semaphore(0)
         self.fail = threading.Event()
 
     async def spawn_tasks(self, **given: Any) -> list[asyncio.Task[None]]:
-        given["ready_flag"].set()
-        given["insights"].ready_resources.set()
-        tasks = [asyncio.create_task(self._watch(given["stop_flag"])), asyncio.create_task(self._cling())]
-        self.begun.release()
-        return tasks
+        insights = given["insights"]
+        insights.watched_resources.update({Resource(group, "v1", plural) for group, plural in watches_module.WATCHED})
+        insights.ready_resources.set()
+        return [asyncio.create_task(self._watch(given["stop_flag"])), asyncio.create_task(self._cling())]
 
     async def _watch(self, stop: threading.Event) -> None:
         await until(lambda: self.fail.is_set() or stop.is_set(), math.inf)
@@ -98,13 +97,29 @@ async def test_watches_begin_again_though_kopf_does_not_end(lives: Lives) -> Non
     watches = Watches(Store(), KeyedQueue())
     running = asyncio.create_task(watches.run())
     for _ in range(3):
-        await asyncio.to_thread(lives.begun.acquire)
-        assert watches.ready
+        await until(lambda: watches.ready)
         lives.fail.set()
         await until(lambda: not watches.ready)
-    await asyncio.to_thread(lives.begun.acquire)
+    await until(lambda: watches.ready)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert not watches.ready
     await until(lambda: all(thread.name != "watches" for thread in threading.enumerate()))
+
+
+async def test_a_thread_that_gets_no_loop_is_tried_again(lives: Lives, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, failures = asyncio.new_event_loop, iter([OSError("Too many open files")])
+
+    def maybe() -> asyncio.AbstractEventLoop:
+        for failure in failures:
+            raise failure
+        return make()
+
+    monkeypatch.setattr(asyncio, "new_event_loop", maybe)
+    watches = Watches(Store(), KeyedQueue())
+    running = asyncio.create_task(watches.run())
+    await until(lambda: watches.ready)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running

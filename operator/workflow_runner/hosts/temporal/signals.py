@@ -37,6 +37,8 @@ class Signals:
         """How often somebody has wanted it to pause, or to go on."""
         self.cancelled: Steering | None = None
         """How it is to end, if it is."""
+        self._sent = False
+        """Something was handed on, or may have been."""
         self._news = asyncio.Event()
         self._handed_on = asyncio.Event()
 
@@ -66,8 +68,9 @@ class Signals:
         await self._handed_on.wait()
 
     async def send(self, handle: Handle, *, attached: bool) -> None:
-        """Hands on what is wanted, until cancelled. A run that is not `attached` to is known to go on so far."""
-        paused, holds = None if attached or self._shared else False, 0
+        """Hands on what is wanted, until cancelled. A run that is not `attached` to is known to go on so far; not any more when
+        this begins again after an error."""
+        paused, holds = None if attached or self._shared or self._sent else False, 0
         cancelled: Steering | None = None
         while True:
             self._news.clear()
@@ -78,7 +81,7 @@ class Signals:
                 holds = self._holds
                 if self._paused is paused and not self._shared:
                     continue
-                paused = self._paused
+                paused, self._sent = self._paused, True
                 name = names.PAUSE if paused else names.RESUME
                 steering = to_json(Steering(self._reason if paused else ""))
                 await _handed(
