@@ -92,7 +92,8 @@ async def test_definitions_that_are_away_for_a_while(world: World) -> None:
 
 
 async def test_definitions_that_stay_away_end_the_watches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watches_module, "PATIENCE_SECONDS", 0.5)
     await world.breaks_off(lambda: world.server.unknown.add(OURS))
+    await until(lambda: world.watches._lives > 1, 20)
+    monkeypatch.setattr(watches_module, "PATIENCE_SECONDS", 0.0)
     with pytest.raises(WatchesEnded, match=r"not know workflowexecutions\.workflowrunner\.stigmer\.ai, workflowrunners\."):
         await asyncio.wait_for(asyncio.shield(world.running), 20)
