@@ -153,7 +153,7 @@ class Caller:
         finally:
             call.cancel()
         if telling:
-            self.tell(_asked(method, request), f"{answer} ({_milliseconds(began)})")
+            self.tell(in_words(method, request), f"{answer} ({_milliseconds(began)})")
         return answer
 
     async def listen(
@@ -196,7 +196,7 @@ class Caller:
             heard.answer = _failed(error)
         finally:
             call.cancel()
-        self.tell(_asked(method, request), f"{heard} ({_milliseconds(began)})")
+        self.tell(in_words(method, request), f"{heard} ({_milliseconds(began)})")
         return heard
 
     async def unreachable(self) -> str:
@@ -242,7 +242,8 @@ def _failed(error: grpc.aio.AioRpcError) -> Answer:
     return Answer(error.code(), error.details() or "", details=details)
 
 
-def _asked(method: Method, request: Message | bytes) -> str:
+def in_words(method: Method, request: Message | bytes) -> str:
+    """A call as a report has it: Service/Method(field=value, …)."""
     if isinstance(request, bytes):
         return f"{method.service.rpartition('.')[2]}/{method.name}({len(request)} bytes)"
     told = []

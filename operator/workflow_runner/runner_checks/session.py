@@ -30,7 +30,7 @@ from workflow_runner.proto.ai.stigmer.workflow.runner.v1.io_pb2 import (
     GetExecutionStatusRequest,
     SubscribeRequest,
 )
-from workflow_runner.runner_checks.caller import LARGEST_STREAM, Answer, Caller, Streamed
+from workflow_runner.runner_checks.caller import LARGEST_STREAM, Answer, Caller, Streamed, in_words
 from workflow_runner.runner_checks.interface import (
     CANCEL,
     EXECUTE,
@@ -53,6 +53,8 @@ MOST_ASKED = 40
 """Calls of one check that its report tells."""
 MOST_PAGES = 200
 _POLL_SECONDS = 0.05
+_CLOSING_SECONDS = 1.0
+"""After its last event a stream ends; what is told of it waits so long for that."""
 _BUSY_SECONDS = (0.25, 0.5, 1.0, 2.0)
 """Between the times that a runner without room is asked."""
 
@@ -312,8 +314,10 @@ class Session:
                 raise Unmet("the events of a run", run.heard)
             yield run
         finally:
+            if run.events and run.types()[-1] in TERMINAL:
+                await asyncio.wait([reading], timeout=_CLOSING_SECONDS)
             if not reading.done():
-                self.note(f"{method.name}({run.id})", f"{run.heard}, until here")
+                self.note(in_words(self.named(method), asking), f"{run.heard}, until here")
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             await self.clear(run.id)
