@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -33,12 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the program and leaves with its exit code (0 done, 1 faulted, 2 invalid, 3 cancelled, 70 a bug here)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     code = call(arguments)
+    if list(arguments[:1]) != ["execute"]:  # which leaves nothing that would have to be put away
+        atexit._run_exitfuncs()
     sys.stdout.flush()
-    if arguments and arguments[0] == "execute":
-        # Everything is closed and written. The interpreter's own tidying-up would take a tenth of a short run's time.
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    sys.stderr.flush()
+    # Everything is closed and written. The interpreter's own tidying-up would take a tenth of a short run's time, and threads
+    # of libraries (gRPC's, Temporal's) that come back to Python meanwhile end it with SIGABRT, now and then.
+    os._exit(code)
 
 
 def call(arguments: Sequence[str]) -> int:
