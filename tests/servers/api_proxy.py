@@ -48,7 +48,7 @@ class Fault:
     """True: watches only; False: everything else."""
     share: float = 1.0
     most: int | None = None
-    """So many times, and then not any more."""
+    """So many times, and then not any more; another one that is like it counts anew."""
     status: int = 503
     headers: tuple[tuple[str, str], ...] = ()
 

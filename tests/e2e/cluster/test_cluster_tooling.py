@@ -227,6 +227,7 @@ def test_image_contents() -> None:
     assert files == {".": Path("p"), "usr/local/bin/kube-proxy": folder / "kube-proxy"}
 
 
+@pytest.mark.timeout(40)  # whoever waited for the child would wait longer
 def test_command_that_takes_too_long_ends_with_its_children(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     with pytest.raises(CommandFailed, match="no answer within"):
